@@ -1,0 +1,257 @@
+// Package bus answers: how does a message travel between the services?
+//
+// One question decides: is someone waiting for the answer? Yes: [Request] and [Handle], over core NATS, idempotent by
+// call id. No, and it must survive a crash: [Publish] and [Consume], over JetStream. [KV] holds what expires by
+// itself. The package owns every NATS import of the services.
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// Options say where the bus is and who we are.
+type Options struct {
+	URL string
+	// CredsFile, or User and Password: how this service proves who it is. All empty on a bus without users.
+	CredsFile string
+	User      string
+	Password  secret.String
+	// Name is the service: connection name, queue group and prefix of durable consumers.
+	Name contract.Service
+	// Replicas of streams and buckets: 3 on a cluster, 1 (the default) on a single server.
+	Replicas int
+	// Slots bounds how many calls of one subject run at once; 64 if zero.
+	Slots   int
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Bus is one connection to NATS with everything that is handled on it. Safe for concurrent use.
+type Bus struct {
+	name     contract.Service
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	log      *slog.Logger
+	metrics  *metrics
+	slots    int
+	replicas int
+	closed   chan struct{}
+
+	mu        sync.Mutex
+	subs      []*nats.Subscription
+	consumers []*consumer
+	work      sync.WaitGroup
+}
+
+// Time bounds of the bus.
+const (
+	// CallTimeout bounds a request with its retry, so that a person hears of a missing service within 3 seconds.
+	CallTimeout = 2 * time.Second
+	// attemptTimeout is when a silent attempt is repeated under the same request id.
+	attemptTimeout = 900 * time.Millisecond
+)
+
+// Connect dials until ctx ends and makes sure of the streams. An unreachable server is an error that names the URL.
+func Connect(ctx context.Context, o Options) (*Bus, error) {
+	b := &Bus{
+		name: o.Name, log: o.Log, slots: o.Slots, replicas: max(1, o.Replicas),
+		metrics: newMetrics(o.Metrics), closed: make(chan struct{}),
+	}
+	if b.slots == 0 {
+		b.slots = 64
+	}
+	opts := []nats.Option{
+		nats.Name(string(o.Name)),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		// While the server is away a request must fail at once, not wait in a buffer.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Timeout(2 * time.Second),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				o.Log.Warn("bus connection lost", slog.Any("error", err))
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { o.Log.Info("bus connection is back") }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			o.Log.Warn("bus error", slog.String("subject", subject), slog.Any("error", err))
+		}),
+	}
+	if o.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredsFile))
+	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password.Reveal()))
+	}
+	var err error
+	for {
+		if b.nc, err = nats.Connect(o.URL, opts...); err == nil {
+			break
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return nil, fmt.Errorf("NATS at %s: %w", o.URL, err)
+		}
+	}
+	if b.js, err = jetstream.New(b.nc); err != nil {
+		b.nc.Close()
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	for {
+		if err = b.ensureStreams(ctx); err == nil {
+			return b, nil
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			b.nc.Close()
+			return nil, fmt.Errorf("JetStream at %s: %w", o.URL, err)
+		}
+	}
+}
+
+// pause waits for d of real time; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (b *Bus) ensureStreams(ctx context.Context) error {
+	for _, s := range contract.Streams() {
+		cfg := jetstream.StreamConfig{
+			Name: string(s.Name), Subjects: s.Subjects, Storage: jetstream.FileStorage, Replicas: b.replicas,
+			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: 2 * time.Minute, MaxMsgSize: 64 << 10,
+			Discard: jetstream.DiscardOld,
+		}
+		if s.Name == contract.StreamDead {
+			// A dead letter keeps the whole message and adds its reason.
+			cfg.MaxMsgSize *= 2
+		}
+		if s.WorkQueue {
+			// A job that does not fit is refused to its publisher, never pushed out silently.
+			cfg.Retention, cfg.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+		}
+		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// Ready tells whether the bus can be used now: connected, and JetStream answers.
+func (b *Bus) Ready(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("NATS is %s", b.nc.Status())
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := b.js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("JetStream does not answer: %w", err)
+	}
+	return nil
+}
+
+// Drain takes no new calls and events and finishes those in hand, bounded by ctx. The connection stays, for what they
+// still have to send. nats.go's own Drain closes before handlers in goroutines have answered, and loses their replies.
+func (b *Bus) Drain(ctx context.Context) error {
+	b.mu.Lock()
+	subs, consumers := b.subs, b.consumers
+	b.subs, b.consumers = nil, nil
+	b.mu.Unlock()
+	for _, c := range consumers {
+		c.stop()
+	}
+	for _, s := range subs {
+		gone := make(chan struct{})
+		s.SetClosedHandler(func(string) { close(gone) })
+		if err := s.Drain(); err != nil {
+			continue // the connection is gone, and the subscription with it
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+		}
+	}
+	done := make(chan struct{})
+	go func() { b.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("work was still in hand when the time to stop was over")
+	}
+}
+
+// Close drains if that was not done, flushes and ends the connection.
+func (b *Bus) Close(ctx context.Context) error {
+	err := b.Drain(ctx)
+	if b.nc.IsConnected() {
+		if e := b.nc.FlushTimeout(2 * time.Second); e != nil {
+			err = errors.Join(err, fmt.Errorf("flush: %w", e))
+		}
+	}
+	b.nc.Close()
+	<-b.closed
+	return err
+}
+
+// NewID returns 128 random bits in base32: fit for request ids, events, documents and KV keys. It is no secret.
+func NewID() string { return rand.Text() }
+
+type requestIDKey struct{}
+
+// WithRequestID puts a request id on ctx: calls and events made under it carry it.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestID returns the request id on ctx; "" if there is none.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+type callIDKey struct{}
+
+// CallID returns the id of the call that a handler is answering: the same one when the caller tries again.
+func CallID(ctx context.Context) string {
+	id, _ := ctx.Value(callIDKey{}).(string)
+	return id
+}
+
+// decode reads a message of ours: right version, one JSON value of the right shape.
+func decode[T any](h nats.Header, data []byte) (T, error) {
+	var t T
+	if v := h.Get(contract.HeaderVersion); v != contract.Version {
+		return t, fmt.Errorf("wire version %q, want %q", v, contract.Version)
+	}
+	if err := json.Unmarshal(data, &t); err != nil {
+		// The library's error may quote the input; the shape is all that a log may know.
+		return t, errors.New("not a message of this subject")
+	}
+	return t, nil
+}

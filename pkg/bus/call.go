@@ -1,0 +1,194 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"sallyport/pkg/contract"
+)
+
+// Request sends a call and waits for its reply, at most [CallTimeout] and no longer than ctx. It has a call id of its
+// own, by which an attempt without an answer is repeated once; the request id of ctx goes along for the logs.
+//
+// The error is a [*contract.Error]: the service's own refusal, or unavailable when nobody answered.
+func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, Rep], req Req) (Rep, error) {
+	var rep Rep
+	start := time.Now()
+	data, err := json.Marshal(req)
+	if err != nil {
+		return rep, fmt.Errorf("%s: %w", call.Subject, err)
+	}
+	msg := &nats.Msg{Subject: call.Subject, Data: data, Header: nats.Header{
+		contract.HeaderVersion:   {contract.Version},
+		contract.HeaderRequestID: {RequestID(ctx)},
+		contract.HeaderCallID:    {NewID()},
+	}}
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	reply, err := b.attempt(ctx, msg, attemptTimeout)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		reply, err = b.attempt(ctx, msg, CallTimeout)
+	}
+	if err == nil {
+		rep, err = answer[Rep](reply)
+	} else {
+		b.log.Warn("call failed", slog.String("subject", call.Subject), slog.String("request_id", RequestID(ctx)), slog.Any("error", err))
+		err = contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+	}
+	b.metrics.call("client", call.Subject, err, time.Since(start))
+	return rep, err
+}
+
+func (b *Bus) attempt(ctx context.Context, msg *nats.Msg, bound time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return b.nc.RequestMsgWithContext(ctx, msg)
+}
+
+func answer[Rep any](reply *nats.Msg) (Rep, error) {
+	var rep Rep
+	if code := reply.Header.Get(contract.HeaderErrorCode); code != "" {
+		var e contract.Error
+		if json.Unmarshal(reply.Data, &e) != nil || e.Code == "" {
+			e = contract.Error{Code: contract.Code(code), Detail: reply.Header.Get(contract.HeaderError)}
+		}
+		return rep, &e
+	}
+	return decode[Rep](reply.Header, reply.Data)
+}
+
+// Handle answers a call with h, in up to the bus's slots goroutines, shared with the other replicas of this service.
+// When it returns, the first request can be answered.
+//
+// h gets a context that ends with the caller's patience. Its [*contract.Error] reaches the caller; any other error is
+// logged here and reaches the caller as internal. An answer is kept for a few seconds, so that a repeated call id
+// gets the same answer without running h again; h itself must be idempotent by [CallID] across replicas.
+func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.Context, Req) (Rep, error)) error {
+	if call.Server != b.name {
+		return fmt.Errorf("%s belongs to %s", call.Subject, call.Server)
+	}
+	slots := make(chan struct{}, b.slots)
+	answers := newAnswers(4096, 5*time.Second)
+	sub, err := b.nc.QueueSubscribe(call.Subject, string(b.name), func(msg *nats.Msg) {
+		slots <- struct{}{}
+		b.work.Add(1)
+		go func() {
+			defer func() { <-slots; b.work.Done() }()
+			out := answers.once(msg.Header.Get(contract.HeaderCallID), func() *nats.Msg {
+				return b.run(call.Subject, msg.Header, func(ctx context.Context) (any, error) {
+					req, err := decode[Req](msg.Header, msg.Data)
+					if err != nil {
+						return nil, contract.Refuse(contract.InvalidRequest, "%v", err)
+					}
+					return h(ctx, req)
+				})
+			})
+			if err := msg.RespondMsg(&nats.Msg{Header: out.Header, Data: out.Data}); err != nil {
+				b.log.Warn("reply not sent", slog.String("subject", call.Subject), slog.Any("error", err))
+			}
+		}()
+	})
+	if err != nil {
+		return fmt.Errorf("handle %s: %w", call.Subject, err)
+	}
+	// A backlog longer than the callers' patience is not worth keeping.
+	if err := sub.SetPendingLimits(8192, 64<<20); err != nil {
+		return fmt.Errorf("handle %s: %w", call.Subject, err)
+	}
+	if err := b.nc.FlushTimeout(2 * time.Second); err != nil {
+		return fmt.Errorf("handle %s: %w", call.Subject, err)
+	}
+	b.mu.Lock()
+	b.subs = append(b.subs, sub)
+	b.mu.Unlock()
+	return nil
+}
+
+// run calls a handler and makes a message of what it returns, a panic included.
+func (b *Bus) run(subject string, header nats.Header, h func(context.Context) (any, error)) *nats.Msg {
+	start := time.Now()
+	id := header.Get(contract.HeaderRequestID)
+	ctx := WithRequestID(context.Background(), id)
+	ctx = context.WithValue(ctx, callIDKey{}, header.Get(contract.HeaderCallID))
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	value, err := func() (v any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				b.log.Error("handler panicked", slog.String("subject", subject), slog.String("stack", string(debug.Stack())))
+				err = errors.New("panic")
+			}
+		}()
+		return h(ctx)
+	}()
+	out := &nats.Msg{Header: nats.Header{contract.HeaderVersion: {contract.Version}}}
+	if err == nil {
+		if out.Data, err = json.Marshal(value); err != nil {
+			err = fmt.Errorf("reply of %s: %w", subject, err)
+		}
+	}
+	b.metrics.call("server", subject, err, time.Since(start))
+	if err != nil {
+		e := contract.AsError(err)
+		if e.Code == contract.InternalError {
+			b.log.Error("call failed", slog.String("subject", subject), slog.String("request_id", id), slog.Any("error", err))
+		}
+		out.Header.Set(contract.HeaderErrorCode, string(e.Code))
+		out.Header.Set(contract.HeaderError, e.Detail)
+		out.Data, _ = json.Marshal(e) // an Error always encodes
+	}
+	return out
+}
+
+// answers remembers the last answers of one subject by call id, and makes a second attempt with the same id wait
+// for the first.
+type answers struct {
+	mu    sync.Mutex
+	byID  map[string]*held
+	order []string
+	next  int
+	keep  time.Duration
+}
+
+type held struct {
+	done chan struct{}
+	msg  *nats.Msg
+	at   time.Time
+}
+
+func newAnswers(size int, keep time.Duration) *answers {
+	return &answers{byID: make(map[string]*held, size), order: make([]string, size), keep: keep}
+}
+
+func (a *answers) once(id string, run func() *nats.Msg) *nats.Msg {
+	if id == "" {
+		return run()
+	}
+	a.mu.Lock()
+	if h, ok := a.byID[id]; ok {
+		a.mu.Unlock()
+		<-h.done
+		// Unavailable and internal answers are no answers: the repeat runs.
+		if code := contract.Code(h.msg.Header.Get(contract.HeaderErrorCode)); time.Since(h.at) < a.keep && code != contract.Unavailable && code != contract.InternalError {
+			return h.msg
+		}
+		return run()
+	}
+	h := &held{done: make(chan struct{})}
+	delete(a.byID, a.order[a.next])
+	a.order[a.next], a.byID[id] = id, h
+	a.next = (a.next + 1) % len(a.order)
+	a.mu.Unlock()
+	h.msg = run()
+	h.at = time.Now()
+	close(h.done)
+	return h.msg
+}

@@ -1,0 +1,255 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sallyport/pkg/contract"
+)
+
+// Letter is an event made ready to travel: what an outbox keeps and [Bus.Send] publishes.
+type Letter struct {
+	// ID is the Nats-Msg-Id: publishing the same letter twice stores it once.
+	ID      string    `json:"id" bson:"id"`
+	Subject string    `json:"subject" bson:"subject"`
+	Data    []byte    `json:"data" bson:"data"`
+	Request string    `json:"request,omitempty" bson:"request,omitempty"`
+	At      time.Time `json:"at" bson:"at"`
+}
+
+// NewLetter makes a letter of an event. The id must name what happened (not the attempt to tell it), and be fit for
+// a document's field name: letters, digits, '-' and '_'.
+func NewLetter[T any](ctx context.Context, ev contract.Event[T], id string, msg T, at time.Time) (Letter, error) {
+	data, err := json.Marshal(msg)
+	if err != nil {
+		return Letter{}, fmt.Errorf("%s: %w", ev.Subject, err)
+	}
+	return Letter{ID: id, Subject: ev.Subject, Data: data, Request: RequestID(ctx), At: at}, nil
+}
+
+// Send publishes a letter and returns when the stream has it on disk. Sending it again changes nothing.
+func (b *Bus) Send(ctx context.Context, l Letter) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	msg := &nats.Msg{Subject: l.Subject, Data: l.Data, Header: nats.Header{
+		contract.HeaderVersion:   {contract.Version},
+		contract.HeaderRequestID: {l.Request},
+	}}
+	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID)); err != nil {
+		return fmt.Errorf("publish %s: %w", l.Subject, err)
+	}
+	return nil
+}
+
+// Publish sends an event under an id that names what happened. It returns when the stream has it on disk.
+func Publish[T any](ctx context.Context, b *Bus, ev contract.Event[T], id string, msg T) error {
+	l, err := NewLetter(ctx, ev, id, msg, time.Time{})
+	if err != nil {
+		return err
+	}
+	return b.Send(ctx, l)
+}
+
+// Delivery is one event as it arrived.
+type Delivery[T any] struct {
+	Message T
+	// ID is the event's id; the same event may be delivered more than once.
+	ID string
+	// Subject it came on.
+	Subject string
+	// PublishedAt is when the stream took it.
+	PublishedAt time.Time
+	// Attempt counts deliveries from one.
+	Attempt uint64
+	// InProgress tells the server that the work goes on; call it more often than [ConsumeOptions.AckWait].
+	InProgress func() error
+}
+
+// ConsumeOptions bound a consumer.
+type ConsumeOptions struct {
+	// Workers is how many events are worked on at once, per replica; 8 if zero.
+	Workers int
+	// AckWait is when the server gives an unanswered event to somebody else; 30 s if zero.
+	AckWait time.Duration
+	// MaxDeliver is after how many deliveries an event is dead; 20 if zero.
+	MaxDeliver int
+}
+
+// dead is an error that no retry can mend.
+type dead struct{ error }
+
+// Dead marks err as beyond retry: the event goes to the dead-letter stream at once.
+func Dead(err error) error { return dead{err} }
+
+type consumer struct{ stop func() }
+
+// Consume gives every event of ev to h, through a durable consumer that all replicas of this service share. An event
+// is acknowledged when h returns nil; otherwise it comes again after a growing delay, and after MaxDeliver deliveries,
+// or at once for [Dead] errors and messages that do not decode, it goes to the dead-letter stream with the reason.
+func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o ConsumeOptions, h func(context.Context, Delivery[T]) error) error {
+	if o.Workers == 0 {
+		o.Workers = 8
+	}
+	if o.AckWait == 0 {
+		o.AckWait = 30 * time.Second
+	}
+	if o.MaxDeliver == 0 {
+		o.MaxDeliver = 20
+	}
+	name := string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(ev.Subject, "sallyport."), ".", "-")
+	c, err := b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
+		// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
+		MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
+	})
+	if err != nil {
+		return fmt.Errorf("consumer %s: %w", name, err)
+	}
+	// Work in hand is finished at stop, so its context is not the starter's.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	slots := make(chan struct{}, o.Workers)
+	running, err := c.Consume(func(msg jetstream.Msg) {
+		slots <- struct{}{}
+		b.work.Add(1)
+		go func() {
+			defer func() { <-slots; b.work.Done() }()
+			outcome := deliver(work, b, ev, o, msg, h)
+			b.metrics.consumed.WithLabelValues(ev.Subject, outcome).Inc()
+		}()
+	}, jetstream.PullMaxMessages(2*o.Workers), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(2*time.Second),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			b.log.Warn("consumer trouble", slog.String("consumer", name), slog.Any("error", err))
+		}))
+	if err != nil {
+		cancel()
+		return fmt.Errorf("consumer %s: %w", name, err)
+	}
+	b.mu.Lock()
+	b.consumers = append(b.consumers, &consumer{stop: func() {
+		running.Stop()
+		<-running.Closed()
+		cancel() // handlers wind down; what they do not finish is delivered again
+	}})
+	b.mu.Unlock()
+	return nil
+}
+
+func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o ConsumeOptions, msg jetstream.Msg, h func(context.Context, Delivery[T]) error) string {
+	meta, err := msg.Metadata()
+	if err != nil {
+		b.log.Error("event without metadata", slog.String("subject", ev.Subject), slog.Any("error", err))
+		return "dropped"
+	}
+	m, err := decode[T](msg.Headers(), msg.Data())
+	if err != nil {
+		return b.bury(ctx, msg, meta, err)
+	}
+	id := msg.Headers().Get(jetstream.MsgIDHeader)
+	if id == "" {
+		id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
+	}
+	err = h(WithRequestID(ctx, msg.Headers().Get(contract.HeaderRequestID)), Delivery[T]{
+		Message: m, ID: id, Subject: ev.Subject, PublishedAt: meta.Timestamp, Attempt: meta.NumDelivered, InProgress: msg.InProgress,
+	})
+	var d dead
+	switch {
+	case err == nil:
+		if err := msg.Ack(); err != nil {
+			b.log.Warn("event not acknowledged", slog.String("subject", ev.Subject), slog.Any("error", err))
+			return "unacknowledged"
+		}
+		return "ok"
+	case errors.As(err, &d), meta.NumDelivered >= uint64(o.MaxDeliver): //nolint:gosec // a small positive number
+		return b.bury(ctx, msg, meta, err)
+	default:
+		delay := retryDelay(meta.NumDelivered)
+		b.log.Warn("event failed", slog.String("subject", ev.Subject), slog.String("id", id), slog.Uint64("attempt", meta.NumDelivered), slog.Any("error", err))
+		if err := msg.NakWithDelay(delay); err != nil {
+			return "unacknowledged"
+		}
+		return "retried"
+	}
+}
+
+// retryDelay doubles from a quarter of a second to thirty seconds.
+func retryDelay(attempt uint64) time.Duration {
+	return min(30*time.Second, 250*time.Millisecond<<min(attempt-1, 10))
+}
+
+// Headers of a dead letter.
+const (
+	headerDeadReason  = "Sallyport-Dead-Reason"
+	headerDeadSubject = "Sallyport-Dead-Subject"
+	headerDeadCount   = "Sallyport-Dead-Deliveries"
+)
+
+// bury writes the dead letter first and terminates the message second: on a work queue Term deletes it.
+func (b *Bus) bury(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, why error) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
+	defer cancel()
+	letter := &nats.Msg{Subject: contract.DeadSubject(b.name), Data: msg.Data(), Header: nats.Header{
+		headerDeadReason:         {why.Error()},
+		headerDeadSubject:        {msg.Subject()},
+		headerDeadCount:          {strconv.FormatUint(meta.NumDelivered, 10)},
+		contract.HeaderVersion:   msg.Headers()[contract.HeaderVersion],
+		contract.HeaderRequestID: msg.Headers()[contract.HeaderRequestID],
+	}}
+	id := fmt.Sprintf("%s-%s-%d", b.name, meta.Stream, meta.Sequence.Stream)
+	if _, err := b.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
+		b.log.Error("dead letter not written", slog.String("subject", msg.Subject()), slog.Any("error", err))
+		_ = msg.NakWithDelay(5 * time.Second) // it comes again, and so does this attempt
+		return "retried"
+	}
+	b.log.Error("event is dead", slog.String("subject", msg.Subject()), slog.Uint64("sequence", meta.Sequence.Stream), slog.Any("error", why))
+	if err := msg.TermWithReason("dead letter " + id); err != nil {
+		b.log.Warn("dead event not terminated", slog.String("subject", msg.Subject()), slog.Any("error", err))
+	}
+	return "dead"
+}
+
+// DeadLetter is a message that a service could not use.
+type DeadLetter struct {
+	Sequence            uint64
+	Service             contract.Service
+	Subject, Reason     string
+	Deliveries, Request string
+	At                  time.Time
+	Data                []byte
+}
+
+// DeadLetters lists the dead letters, oldest first, at most limit.
+func (b *Bus) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
+	s, err := b.js.Stream(ctx, string(contract.StreamDead))
+	if err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	var out []DeadLetter
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && len(out) < limit; seq++ {
+		m, err := s.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("dead letter %d: %w", seq, err)
+		}
+		out = append(out, DeadLetter{
+			Sequence: seq, Service: contract.Service(strings.TrimPrefix(m.Subject, contract.DeadSubject(""))),
+			Subject: m.Header.Get(headerDeadSubject), Reason: m.Header.Get(headerDeadReason),
+			Deliveries: m.Header.Get(headerDeadCount), Request: m.Header.Get(contract.HeaderRequestID), At: m.Time, Data: m.Data,
+		})
+	}
+	return out, nil
+}

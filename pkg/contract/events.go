@@ -1,0 +1,141 @@
+package contract
+
+import "time"
+
+// Stream is a JetStream stream.
+type Stream string
+
+// The three streams.
+const (
+	// StreamJobs holds work that one consumer must do once; a job is gone when it is acknowledged.
+	StreamJobs Stream = "SALLYPORT_JOBS"
+	// StreamFacts holds what happened; every interested service has its own durable consumer.
+	StreamFacts Stream = "SALLYPORT_FACTS"
+	// StreamDead holds messages that nobody could use, with the reason in their headers.
+	StreamDead Stream = "SALLYPORT_DEAD"
+)
+
+// StreamInfo says how a stream is kept.
+type StreamInfo struct {
+	Name      Stream
+	Subjects  []string
+	WorkQueue bool
+	// MaxAge is beyond the life of any code; MaxBytes bounds the disk.
+	MaxAge   time.Duration
+	MaxBytes int64
+}
+
+// Streams lists every stream. Each is on disk, replicated three times on a cluster.
+func Streams() []StreamInfo {
+	return []StreamInfo{
+		{StreamJobs, []string{"sallyport.job.>"}, true, 24 * time.Hour, 1 << 30},
+		{StreamFacts, []string{"sallyport.fact.>"}, false, 7 * 24 * time.Hour, 4 << 30},
+		{StreamDead, []string{"sallyport.dead.>"}, false, 30 * 24 * time.Hour, 1 << 30},
+	}
+}
+
+// DeadSubject is where a dead letter of a service goes.
+func DeadSubject(s Service) string { return "sallyport.dead." + string(s) }
+
+// Every event. "Job" subjects are work for one service, "fact" subjects say what happened.
+var (
+	// ChallengeRequested makes sms-dispatcher send the challenge that [SMSOpen] wrote. Without that record nothing
+	// is sent. The code is made when the event is consumed and never travels on the bus.
+	ChallengeRequested = Event[ChallengeRequest]{"sallyport.job.challenge.requested", StreamJobs, []Service{AuthGateway}, []Service{SMSDispatcher}, "Send the text message of this challenge."}
+
+	// EnrolmentStarted: somebody began to enrol.
+	EnrolmentStarted = Event[EnrolmentFact]{"sallyport.fact.enrolment.started", StreamFacts, []Service{AuthGateway}, []Service{Policy}, "Somebody began to enrol."}
+	// EnrolmentConfirmed: a factor was activated. policy-svc records it if the direct call was lost.
+	EnrolmentConfirmed = Event[EnrolmentFact]{"sallyport.fact.enrolment.confirmed", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy}, "A factor was activated; it is recorded even if the direct call was lost."}
+	// EnrolmentReset: one person must enrol again. The owners of factors clean up what is older than the reset.
+	EnrolmentReset = Event[ResetFact]{"sallyport.fact.enrolment.reset", StreamFacts, []Service{Policy}, []Service{Policy, TOTP, SMSDispatcher}, "One person must enrol again; what is older than the reset is cleaned up."}
+	// EnrolmentSkipped: a contact declined to enrol.
+	EnrolmentSkipped = Event[PersonFact]{"sallyport.fact.enrolment.skipped", StreamFacts, []Service{Policy}, []Service{Policy}, "A contact declined to enrol."}
+	// SettingsChanged: a portal's settings are others now.
+	SettingsChanged = Event[SettingsFact]{"sallyport.fact.settings.changed", StreamFacts, []Service{Policy}, []Service{Policy}, "A portal's settings were changed."}
+
+	// ChallengeEnded: a challenge's message was sent, failed, or was no longer wanted.
+	ChallengeEnded = Event[ChallengeFact]{"sallyport.fact.challenge.ended", StreamFacts, []Service{SMSDispatcher}, []Service{Policy}, "A challenge's message was sent, failed, expired or was superseded."}
+	// FactorLocked: too many wrong codes.
+	FactorLocked = Event[LockFact]{"sallyport.fact.factor.locked", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy}, "A factor was locked after wrong codes."}
+	// FactorRecovered: a recovery code was spent. policy-svc resets the person if the direct call was lost.
+	FactorRecovered = Event[RecoveryFact]{"sallyport.fact.factor.recovered", StreamFacts, []Service{TOTP}, []Service{Policy}, "A recovery code was spent; the person is reset even if the direct call was lost."}
+)
+
+// ChallengeRequest is the payload of [ChallengeRequested].
+type ChallengeRequest struct {
+	Account
+	Challenge string `json:"challenge"`
+}
+
+// PersonFact is something that happened to a person.
+type PersonFact struct {
+	Account
+	At time.Time `json:"at"`
+}
+
+// EnrolmentFact is the payload of [EnrolmentStarted] and [EnrolmentConfirmed].
+type EnrolmentFact struct {
+	Account
+	FactorInfo
+	Epoch Epoch `json:"epoch"`
+}
+
+// ResetFact is the payload of [EnrolmentReset].
+type ResetFact struct {
+	Account
+	Reset  string `json:"reset"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+	// Epoch is the person's first epoch after the reset; enrolments of an older person generation are dead.
+	Epoch Epoch     `json:"epoch"`
+	At    time.Time `json:"at"`
+}
+
+// SettingsFact is the payload of [SettingsChanged].
+type SettingsFact struct {
+	Portal string    `json:"portal"`
+	Actor  string    `json:"actor"`
+	Before Settings  `json:"before"`
+	After  Settings  `json:"after"`
+	At     time.Time `json:"at"`
+}
+
+// Outcome is how a challenge ended, exactly once.
+type Outcome string
+
+// The four ends of a challenge.
+const (
+	OutcomeSent       Outcome = "sent"
+	OutcomeFailed     Outcome = "failed"
+	OutcomeExpired    Outcome = "expired"
+	OutcomeSuperseded Outcome = "superseded"
+)
+
+// ChallengeFact is the payload of [ChallengeEnded].
+type ChallengeFact struct {
+	Account
+	Challenge string        `json:"challenge"`
+	Outcome   Outcome       `json:"outcome"`
+	Reason    FailureReason `json:"reason,omitempty"`
+	Attempts  int           `json:"attempts"`
+	At        time.Time     `json:"at"`
+}
+
+// LockFact is the payload of [FactorLocked].
+type LockFact struct {
+	Account
+	Factor   Factor `json:"factor"`
+	Failures int    `json:"failures"`
+	// Until is nil when the factor is disabled until recovery or reset.
+	Until *time.Time `json:"until,omitempty"`
+	At    time.Time  `json:"at"`
+}
+
+// RecoveryFact is the payload of [FactorRecovered].
+type RecoveryFact struct {
+	Account
+	Recovery  string    `json:"recovery"`
+	CodesLeft int       `json:"codes_left"`
+	At        time.Time `json:"at"`
+}

@@ -1,0 +1,64 @@
+package contract
+
+import "time"
+
+// Messages lists every call and event with a filled sample: the source of the message table in
+// docs/architecture.md, of the golden wire forms, and of the NATS permissions.
+func Messages() []Message {
+	at := time.Date(2026, 3, 12, 9, 14, 0, 0, time.UTC)
+	until := at.Add(30 * time.Second)
+	who := Account{Portal: "northwind", User: "u7q2"}
+	epoch := Epoch{Population: 2, Person: 1}
+	info := FactorInfo{Factor: FactorTOTP, Enrolment: "en1", Label: "Pixel 9", Since: at}
+	decide := DecideRequest{Account: who, Audience: Internal}
+	settings := Settings{
+		Internal:      PopulationSettings{Mode: ModeRequired},
+		Organizations: OrganizationSettings{Mode: ModeRequired, AllowOptOut: true}, Version: 3,
+	}
+	after := settings
+	after.Internal.Mode, after.Version = ModeOff, 4
+	decision := Decision{
+		Action: Challenge, Factor: FactorTOTP, Mode: ModeRequired, MayEnroll: true, Standing: Enrolled,
+		Factors: []FactorInfo{info}, Epoch: epoch,
+	}
+	confirmation := Confirmation{FactorInfo: info, Epoch: epoch}
+	return []Message{
+		call(PolicyDecide, decide, decision),
+		call(PolicySkip, SkipRequest{DecideRequest: DecideRequest{Account: who, Audience: Organization}}, Decision{Action: Allow, Mode: ModeRequired, MayEnroll: true, Standing: Skipped, Epoch: epoch}),
+		call(PolicyRecord, RecordRequest{who, info, epoch}, Empty{}),
+		call(PolicyReset, ResetRequest{who, "rs1", "u9", "lost phone"}, Empty{}),
+		call(PolicySettings, SettingsRequest{"northwind"}, settings),
+		call(PolicyChange, ChangeRequest{"northwind", "u9", settings}, after),
+		call(TOTPBegin, TOTPBeginRequest{who, "en1", "Northwind Portal", "dana@northwind.test", epoch}, TOTPBeginReply{"c2VhbGVk", at.Add(10 * time.Minute)}),
+		call(TOTPConfirm, TOTPConfirmRequest{who, "en1", "c2VhbGVk", "Pixel 9"}, confirmation),
+		call(TOTPVerify, TOTPVerifyRequest{who, "en1", "c2VhbGVk"}, Empty{}),
+		call(TOTPRegenerate, RegenerateRequest{who}, RegenerateReply{"c2VhbGVk"}),
+		call(TOTPRecover, RecoverRequest{who, "c2VhbGVk"}, RecoverReply{"rc1", 9}),
+		call(TOTPStatus, StatusRequest{who}, TOTPStatusReply{9}),
+		call(SMSOpen, SMSOpenRequest{who, "ch1", "si1", ForEnrolment, "en2", epoch, "c2VhbGVk", "Northwind Portal", "portal.northwind.test"},
+			SMSOpenReply{"xxx-xxx-9443", at.Add(30 * time.Second), at.Add(5 * time.Minute)}),
+		call(SMSConfirm, SMSConfirmRequest{who, "ch1", "si1", "en2", "c2VhbGVk"}, confirmation),
+		call(SMSVerify, SMSVerifyRequest{who, "ch1", "si1", ForSignIn, "c2VhbGVk"}, Empty{}),
+		call(SMSStatus, SMSStatusRequest{who, "ch1"}, SMSStatusReply{DeliveryFailed, ReasonOptedOut, at.Add(30 * time.Second), "xxx-xxx-9443"}),
+		event(ChallengeRequested, ChallengeRequest{who, "ch1"}),
+		event(EnrolmentStarted, EnrolmentFact{who, info, epoch}),
+		event(EnrolmentConfirmed, EnrolmentFact{who, info, epoch}),
+		event(EnrolmentReset, ResetFact{who, "rs1", "u9", "lost phone", epoch, at}),
+		event(EnrolmentSkipped, PersonFact{who, at}),
+		event(SettingsChanged, SettingsFact{"northwind", "u9", settings, after, at}),
+		event(ChallengeEnded, ChallengeFact{who, "ch1", OutcomeFailed, ReasonOptedOut, 1, at}),
+		event(FactorLocked, LockFact{who, FactorTOTP, 5, &until, at}),
+		event(FactorRecovered, RecoveryFact{who, "rc1", 9, at}),
+	}
+}
+
+func call[Req, Rep any](c Call[Req, Rep], sample Req, reply Rep) Message {
+	return Message{
+		Subject: c.Subject, Kind: "call", From: []Service{AuthGateway}, To: []Service{c.Server}, Doc: c.Doc,
+		Sample: sample, Reply: reply,
+	}
+}
+
+func event[T any](e Event[T], sample T) Message {
+	return Message{Subject: e.Subject, Kind: "event", Stream: e.Stream, From: e.From, To: e.To, Doc: e.Doc, Sample: sample}
+}

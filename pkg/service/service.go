@@ -1,0 +1,227 @@
+// Package service answers: how does a service start, report health and stop?
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/clock"
+	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/seal"
+	"sallyport/pkg/secret"
+	"sallyport/pkg/store"
+)
+
+// Env is everything a service takes from outside. Tests, the one-process installation and main all fill it.
+type Env struct {
+	// Vars are the settings, as environment variables.
+	Vars map[string]string
+	// Clock decides every deadline.
+	Clock clock.Clock
+	Log   *slog.Logger
+	// Metrics is this service's own registry.
+	Metrics *prometheus.Registry
+}
+
+// Start starts a service and returns it ready. It gives up when ctx ends, leaving nothing behind. Each service
+// exports one.
+type Start func(ctx context.Context, env Env) (*Service, error)
+
+// Settings are what every service is told; a service embeds them in its own.
+type Settings struct {
+	NATSURL       string        `env:"NATS_URL,required,notEmpty" help:"where NATS is, e.g. nats://127.0.0.1:4222"`
+	NATSCredsFile string        `env:"NATS_CREDS_FILE" help:"NATS credentials file of this service"`
+	NATSUser      string        `env:"NATS_USER" help:"NATS user, where there is no credentials file"`
+	NATSPassword  secret.String `env:"NATS_PASSWORD" help:"password of NATS_USER"`
+	NATSReplicas  int           `env:"NATS_REPLICAS" envDefault:"1" help:"copies of streams and buckets: 3 on a cluster"`
+	MongoDBURI    secret.String `env:"MONGODB_URI,required,notEmpty" help:"where the document store is, e.g. mongodb://127.0.0.1:27017"`
+	MongoDBName   string        `env:"MONGODB_DATABASE" help:"database of this service; sallyport_ and its name by default"`
+	KeysetFile    string        `env:"KEYSET_FILE,required,notEmpty" help:"key file of this service (mode 0600)"`
+	OpsAddr       string        `env:"OPS_ADDR" envDefault:"127.0.0.1:9090" help:"listener of /healthz, /readyz and /metrics"`
+	LogLevel      slog.Level    `env:"LOG_LEVEL" envDefault:"INFO" help:"DEBUG, INFO, WARN or ERROR"`
+	StartTimeout  time.Duration `env:"START_TIMEOUT" envDefault:"30s" help:"how long to wait for NATS and the document store at start"`
+}
+
+// Problems returns what is wrong with the shared settings beyond their types.
+func (s Settings) Problems() []string {
+	var out []string
+	if s.NATSCredsFile != "" && s.NATSUser != "" {
+		out = append(out, "NATS_CREDS_FILE: set it or NATS_USER, not both")
+	}
+	if s.NATSReplicas != 1 && s.NATSReplicas != 3 && s.NATSReplicas != 5 {
+		out = append(out, "NATS_REPLICAS: must be 1, 3 or 5")
+	}
+	if s.StartTimeout <= 0 || s.StartTimeout > 10*time.Minute {
+		out = append(out, "START_TIMEOUT: must be between 0s and 10m")
+	}
+	return out
+}
+
+// Service is a running service: its connections, what must be true for it to be ready, and how it is stopped.
+type Service struct {
+	Name    contract.Service
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+	Bus     *bus.Bus
+	DB      *store.DB
+	Outbox  *store.Outbox
+	Keys    *seal.Keys
+
+	mu     sync.Mutex
+	checks []check
+	stops  []stop
+	work   sync.WaitGroup
+	ctx    context.Context //nolint:containedctx // the life of the service's own background work
+	cancel context.CancelFunc
+}
+
+type check struct {
+	name string
+	run  func(context.Context) error
+}
+
+type stop struct {
+	name string
+	run  func(context.Context) error
+}
+
+// Open loads the keys and connects bus and store, at most for the start time-out. Its error names the part that is
+// missing: a [*config.Error] for what the operator must set right, anything else for what does not answer.
+func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Service, error) {
+	svc := &Service{
+		Name: name, Clock: env.Clock, Metrics: env.Metrics,
+		Log: env.Log.With(slog.String("service", string(name))),
+	}
+	svc.ctx, svc.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	var err error
+	if svc.Keys, err = seal.Load(s.KeysetFile); err != nil {
+		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
+	}
+	if s.MongoDBName == "" {
+		s.MongoDBName = "sallyport_" + strings.ReplaceAll(string(name), "-", "_")
+	}
+	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"service": string(name)}, env.Metrics)
+	ctx, cancel := context.WithTimeout(ctx, s.StartTimeout)
+	defer cancel()
+	svc.Bus, err = bus.Connect(ctx, bus.Options{
+		URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: name,
+		Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	svc.CheckReady("nats", svc.Bus.Ready)
+	svc.DB, err = store.Connect(ctx, store.Options{
+		URI: s.MongoDBURI.Reveal(), Database: s.MongoDBName, Name: string(name), Log: svc.Log, Metrics: registerer,
+	})
+	if err != nil {
+		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+	}
+	svc.CheckReady("store", svc.DB.Ready)
+	svc.Outbox = store.NewOutbox(svc.DB, svc.Log, svc.Bus.Send)
+	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, 5*time.Second, 5*time.Second) })
+	return svc, nil
+}
+
+// Registerer is where this service's metrics go: every one carries its name.
+func (s *Service) Registerer() prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"service": string(s.Name)}, s.Metrics)
+}
+
+// OnStop adds a step that ends intake; such steps run first, the last added before the others.
+func (s *Service) OnStop(name string, f func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stops = append(s.stops, stop{name, f})
+}
+
+// CheckReady adds something that must be true for the service to be ready.
+func (s *Service) CheckReady(name string, f func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks = append(s.checks, check{name, f})
+}
+
+// Go runs background work until the service stops; f returns when its context ends.
+func (s *Service) Go(f func(context.Context)) {
+	s.work.Add(1)
+	go func() {
+		defer s.work.Done()
+		f(s.ctx)
+	}()
+}
+
+// Ready asks every check, at once, and returns what is wrong by name; empty means ready.
+func (s *Service) Ready(ctx context.Context) map[string]string {
+	s.mu.Lock()
+	checks := s.checks
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	wrong := make(map[string]string)
+	for _, c := range checks {
+		wg.Go(func() {
+			if err := c.run(ctx); err != nil {
+				mu.Lock()
+				wrong[c.name] = err.Error()
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return wrong
+}
+
+// Stop ends the service in order: its own steps (intake), calls and events in hand, background work, letters in hand,
+// and the connections last. It is bounded by ctx, and every step runs whatever became of the others.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	own := s.stops
+	s.stops = nil
+	s.mu.Unlock()
+	slices.Reverse(own)
+	steps := append(own,
+		stop{"calls and events", s.Bus.Drain},
+		stop{"background work", s.finish},
+	)
+	if s.Outbox != nil {
+		steps = append(steps, stop{"outbox", s.Outbox.Close})
+	}
+	steps = append(steps, stop{"bus", s.Bus.Close})
+	if s.DB != nil {
+		steps = append(steps, stop{"store", s.DB.Close})
+	}
+	var errs []error
+	for _, step := range steps {
+		if err := step.run(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: stop %s: %w", s.Name, step.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// finish ends background work and waits for it.
+func (s *Service) finish(ctx context.Context) error {
+	s.cancel()
+	done := make(chan struct{})
+	go func() { s.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

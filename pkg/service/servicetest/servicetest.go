@@ -1,0 +1,172 @@
+// Package servicetest answers: on what real parts does a test run its services?
+//
+// Each test gets a NATS server and a document store of its own, in this process and on disk; with MONGODB_URI set, the
+// store is that MongoDB, in databases named after the test.
+package servicetest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/clock"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/embedded"
+	"sallyport/pkg/seal"
+	"sallyport/pkg/service"
+	"sallyport/pkg/store"
+)
+
+// World is a set of real parts with a clock that the test moves.
+type World struct {
+	NATSURL  string
+	StoreURI string
+	Clock    *clock.Fixed
+	// Logs collects what every service logged.
+	Logs *Buffer
+
+	tb    testing.TB
+	id    string
+	keys  map[contract.Service]string
+}
+
+// Services lists the four services.
+func Services() []contract.Service {
+	return []contract.Service{contract.AuthGateway, contract.TOTP, contract.SMSDispatcher, contract.Policy}
+}
+
+// New starts the parts; they end with the test. The clock stands at the current time, cut to seconds.
+func New(tb testing.TB) *World {
+	tb.Helper()
+	dir := tb.TempDir()
+	w := &World{tb: tb, id: strings.ToLower(bus.NewID()[:10]), Logs: &Buffer{}, Clock: clock.NewFixed(time.Now().Truncate(time.Second))}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir + "/nats", Addr: "127.0.0.1:0", Log: log})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { stop(tb, nats.Close) })
+	w.NATSURL = nats.URL()
+	if w.StoreURI = os.Getenv("MONGODB_URI"); w.StoreURI == "" {
+		st, err := embedded.StartStore(embedded.StoreOptions{Dir: dir + "/store", Addr: "127.0.0.1:0", Log: log})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { stop(tb, st.Close) })
+		w.StoreURI = st.URI()
+	}
+	if w.keys, err = seal.Generate(dir+"/keys", Services()); err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+func stop(tb testing.TB, f func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		tb.Errorf("stop: %v", err)
+	}
+}
+
+// Env returns what a service of this world is started with; extra variables are added to it.
+func (w *World) Env(name contract.Service, extra map[string]string) service.Env {
+	vars := map[string]string{
+		"NATS_URL": w.NATSURL, "MONGODB_URI": w.StoreURI, "KEYSET_FILE": w.keys[name],
+		"MONGODB_DATABASE": "t_" + w.id + "_" + strings.ReplaceAll(string(name), "-", "_"),
+	}
+	maps.Copy(vars, extra)
+	return service.Env{Vars: vars, Clock: w.Clock, Log: service.NewLog(w.Logs, slog.LevelDebug), Metrics: prometheus.NewRegistry()}
+}
+
+// Start starts a service and stops it with the test.
+func (w *World) Start(name contract.Service, start service.Start, extra map[string]string) *service.Service {
+	w.tb.Helper()
+	svc, err := start(w.tb.Context(), w.Env(name, extra))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(func() { stop(w.tb, svc.Stop) })
+	return svc
+}
+
+// Bus connects to the bus as a service, to call others or to see their events.
+func (w *World) Bus(name contract.Service) *bus.Bus {
+	w.tb.Helper()
+	b, err := bus.Connect(w.tb.Context(), bus.Options{URL: w.NATSURL, Name: name, Log: service.NewLog(w.Logs, slog.LevelDebug)})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(func() { stop(w.tb, b.Close) })
+	return b
+}
+
+// DB connects to the database of a service, to look at what it keeps.
+func (w *World) DB(name contract.Service) *store.DB {
+	w.tb.Helper()
+	env := w.Env(name, nil)
+	db, err := store.Connect(w.tb.Context(), store.Options{URI: w.StoreURI, Database: env.Vars["MONGODB_DATABASE"], Name: "test", Log: env.Log})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(func() { stop(w.tb, db.Close) })
+	return db
+}
+
+// Keys returns the keys of a service.
+func (w *World) Keys(name contract.Service) *seal.Keys {
+	w.tb.Helper()
+	k, err := seal.Load(w.keys[name])
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return k
+}
+
+// Eventually polls until ok returns true, for at most ten seconds of real time.
+func Eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok() {
+			return
+		}
+		select {
+		case <-deadline:
+			tb.Fatalf("never happened: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Buffer collects logs from several goroutines.
+type Buffer struct {
+	mu  sync.Mutex
+	all []byte
+}
+
+// Write appends.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all = append(b.all, p...)
+	return len(p), nil
+}
+
+// String returns all that was written.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.all)
+}

@@ -1,0 +1,247 @@
+// Package store answers: how is state kept?
+//
+// A service keeps documents in a database of its own. Every hot operation addresses one document by its _id and
+// changes it with one atomic operator update; conditions on the same document (its guard) stand in the filter, so
+// that the decision and the change are one step on any number of replicas. There are no transactions and nothing is
+// read in order to be written back.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"sallyport/pkg/contract"
+)
+
+// OpTimeout bounds every operation, so that a store that went away is noticed within a person's patience.
+const OpTimeout = 1500 * time.Millisecond
+
+// Errors of a collection. Anything else is a fault; when the store does not answer it is a [*contract.Error] with
+// code unavailable.
+var (
+	// ErrNotFound: no document has this _id.
+	ErrNotFound = errors.New("no such document")
+	// ErrExists: a document with this _id is there already.
+	ErrExists = errors.New("the document exists already")
+)
+
+// Options say where the store is.
+type Options struct {
+	URI string
+	// Database belongs to one service alone.
+	Database string
+	// Name is shown by the server's tools.
+	Name    string
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// DB is a service's database. Safe for concurrent use.
+type DB struct {
+	client *mongo.Client
+	db     *mongo.Database
+	uri    string
+	log    *slog.Logger
+}
+
+// Connect dials until ctx ends. Writes wait for a majority. An unreachable server is an error that names its address
+// (never the credentials of the URI).
+func Connect(ctx context.Context, o Options) (*DB, error) {
+	opts := options.Client().ApplyURI(o.URI).SetAppName(o.Name).
+		SetTimeout(OpTimeout).SetServerSelectionTimeout(OpTimeout).SetConnectTimeout(OpTimeout).
+		SetWriteConcern(writeconcern.Majority()).SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
+		SetMonitor(monitor(o.Metrics)).SetMaxPoolSize(64)
+	if err := opts.Validate(); err != nil {
+		return nil, errors.New("document store: the URI is not a MongoDB URI")
+	}
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return nil, fmt.Errorf("document store: %w", err)
+	}
+	d := &DB{client: client, db: client.Database(o.Database), uri: fmt.Sprint(opts.Hosts), log: o.Log}
+	for {
+		if err = d.Ready(ctx); err == nil {
+			return d, nil
+		}
+		select {
+		case <-ctx.Done():
+			_ = client.Disconnect(context.WithoutCancel(ctx))
+			return nil, err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// Ready tells whether the store answers now.
+func (d *DB) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, OpTimeout)
+	defer cancel()
+	if err := d.client.Ping(ctx, readpref.Primary()); err != nil {
+		return fmt.Errorf("document store at %s does not answer: %w", d.uri, err)
+	}
+	return nil
+}
+
+// Close waits for operations in hand, bounded by ctx, and disconnects.
+func (d *DB) Close(ctx context.Context) error {
+	if err := d.client.Disconnect(ctx); err != nil {
+		return fmt.Errorf("document store: %w", err)
+	}
+	return nil
+}
+
+// Index is a secondary index that a query needs.
+type Index struct {
+	Collection string
+	Name       string
+	Keys       bson.D
+	Unique     bool
+}
+
+// EnsureIndexes creates what is missing. Indexes are declared in code, beside the queries that need them.
+func (d *DB) EnsureIndexes(ctx context.Context, indexes []Index) error {
+	for _, i := range indexes {
+		m := mongo.IndexModel{Keys: i.Keys, Options: options.Index().SetName(i.Name).SetUnique(i.Unique)}
+		if _, err := d.db.Collection(i.Collection).Indexes().CreateOne(ctx, m); err != nil {
+			return fmt.Errorf("index %s of %s: %w", i.Name, i.Collection, err)
+		}
+	}
+	return nil
+}
+
+// Collection holds documents of one type; the type has an _id of type string.
+type Collection[T any] struct {
+	c *mongo.Collection
+	d *DB
+}
+
+// Of returns a collection of a database. It costs nothing and creates nothing.
+func Of[T any](d *DB, name string) Collection[T] {
+	return Collection[T]{c: d.db.Collection(name), d: d}
+}
+
+// Get reads one document by _id, or [ErrNotFound].
+func (c Collection[T]) Get(ctx context.Context, id string) (T, error) {
+	var t T
+	err := c.c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&t)
+	return t, c.fault("get", err)
+}
+
+// Insert writes a new document, or [ErrExists].
+func (c Collection[T]) Insert(ctx context.Context, doc T) error {
+	_, err := c.c.InsertOne(ctx, doc)
+	return c.fault("insert", err)
+}
+
+// Change is one atomic update of one document.
+type Change struct {
+	// Guard holds conditions on the document besides its _id; without them the update is unconditional.
+	Guard bson.D
+	// Update is made of update operators only.
+	Update bson.D
+	// Upsert creates the document when there is none. With a guard that does not hold, it is [ErrExists].
+	Upsert bool
+	// Before returns the document as it was; otherwise as it is now.
+	Before bool
+}
+
+// Apply changes the document with this _id and returns it. [ErrNotFound] means that there is none, or that the guard
+// does not hold; who needs to know which reads the document afterwards.
+func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, error) {
+	var t T
+	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
+	side := options.After
+	if ch.Before {
+		side = options.Before
+	}
+	err := c.c.FindOneAndUpdate(ctx, filter, ch.Update,
+		options.FindOneAndUpdate().SetReturnDocument(side).SetUpsert(ch.Upsert)).Decode(&t)
+	if ch.Upsert && ch.Before && errors.Is(err, mongo.ErrNoDocuments) {
+		return t, nil // there was nothing before, and now there is
+	}
+	return t, c.fault("apply", err)
+}
+
+// Update changes the document with this _id under a guard and tells whether it did. The same as [Collection.Apply],
+// without the document on the way back.
+func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (bool, error) {
+	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
+	r, err := c.c.UpdateOne(ctx, filter, ch.Update, options.UpdateOne().SetUpsert(ch.Upsert))
+	if err != nil {
+		return false, c.fault("update", err)
+	}
+	return r.MatchedCount+r.UpsertedCount > 0, nil
+}
+
+// Delete removes the document with this _id, or leaves it gone.
+func (c Collection[T]) Delete(ctx context.Context, id string) error {
+	_, err := c.c.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
+	return c.fault("delete", err)
+}
+
+// Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index.
+func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
+	cur, err := c.c.Find(ctx, filter, options.Find().SetSort(sort).SetLimit(limit))
+	if err != nil {
+		return nil, c.fault("query", err)
+	}
+	var out []T
+	return out, c.fault("query", cur.All(ctx, &out))
+}
+
+// fault names the operation, and turns "nobody answers" into the refusal that a person may see.
+func (c Collection[T]) fault(op string, err error) error {
+	var command mongo.CommandError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return ErrNotFound
+	case mongo.IsDuplicateKeyError(err):
+		return ErrExists
+	case mongo.IsTimeout(err), mongo.IsNetworkError(err), errors.Is(err, mongo.ErrClientDisconnected), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &command) && (command.HasErrorLabel("RetryableWriteError") || command.HasErrorLabel("TransientTransactionError")):
+		c.d.log.Warn("document store does not answer", slog.String("collection", c.c.Name()), slog.String("operation", op), slog.Any("error", err))
+		return contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+	default:
+		return fmt.Errorf("%s %s: %w", op, c.c.Name(), err)
+	}
+}
+
+// monitor measures every command.
+func monitor(r prometheus.Registerer) *event.CommandMonitor {
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "sallyport_store_operation_duration_seconds", Help: "Time of document store commands, by command and outcome.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+	}, []string{"command", "outcome"})
+	if r != nil {
+		r.MustRegister(took)
+	}
+	known := map[string]bool{"find": true, "insert": true, "update": true, "delete": true, "findAndModify": true, "createIndexes": true}
+	label := func(command string) string {
+		if known[command] {
+			return command
+		}
+		return "other"
+	}
+	return &event.CommandMonitor{
+		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
+			took.WithLabelValues(label(e.CommandName), "ok").Observe(e.Duration.Seconds())
+		},
+		Failed: func(_ context.Context, e *event.CommandFailedEvent) {
+			took.WithLabelValues(label(e.CommandName), "error").Observe(e.Duration.Seconds())
+		},
+	}
+}
