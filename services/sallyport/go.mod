@@ -10,7 +10,10 @@ require (
 	sallyport/services/totp-svc v0.0.0
 )
 
-require github.com/alecthomas/kong v1.17.0 // indirect
+require (
+	github.com/alecthomas/kong v1.17.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+)
 
 replace (
 	sallyport/pkg => ../../pkg

@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// stepUp takes password and code again, both of which must be right. The code is looked at only after the password,
+// so that its counter moves for nobody who lacks that.
+func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.String) error {
+	u, err := g.accounts.byID(ctx, s.account())
+	if err != nil {
+		return err
+	}
+	match, err := g.flow.passwords.match(ctx, u.Password, password)
+	if err != nil {
+		return err
+	}
+	if !match || u.Disabled {
+		return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+	}
+	factor, err := g.living(ctx, s)
+	if err != nil {
+		return err
+	}
+	text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
+	if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
+		return err
+	}
+	now := g.now()
+	for {
+		_, err = g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
+		if !errors.Is(err, bus.ErrKeyChanged) {
+			return err
+		}
+		// Another request has just touched the session; ours is about it as it is now.
+	}
+}
+
+// living returns the factor that the signed-in person has enrolled and policy counts.
+func (g *gateway) living(ctx context.Context, s session) (contract.FactorInfo, error) {
+	d, err := g.flow.decide(ctx, s.Portal, s.Who)
+	if err != nil {
+		return contract.FactorInfo{}, err
+	}
+	return livingOf(d, s.Who.Audience)
+}
+
+func livingOf(d contract.Decision, a contract.Audience) (contract.FactorInfo, error) {
+	for _, i := range d.Factors {
+		if i.Factor == factorOf(a) {
+			return i, nil
+		}
+	}
+	return contract.FactorInfo{}, contract.Refuse(contract.Forbidden, "Set up your second factor first.")
+}
+
+// stepUpSend texts a code for a step-up, to a person whose factor is a telephone.
+func (g *gateway) stepUpSend(ctx context.Context, s session) (contract.SMSOpenReply, error) {
+	p, err := g.portal(ctx)
+	if err != nil {
+		return contract.SMSOpenReply{}, err
+	}
+	factor, err := g.living(ctx, s)
+	if err != nil {
+		return contract.SMSOpenReply{}, err
+	}
+	if factor.Factor != contract.FactorSMS {
+		return contract.SMSOpenReply{}, contract.Refuse(contract.Conflict, "Your codes come from your authenticator app.")
+	}
+	challenge := bus.NewID()
+	r, err := bus.Request(ctx, g.svc.Bus, contract.SMSOpen, contract.SMSOpenRequest{
+		Account: s.account(), Challenge: challenge, Flow: s.ID, Purpose: contract.ForStepUp, Enrolment: factor.Enrolment,
+		PortalName: p.Name, Host: hostOf(p.PublicURL),
+	})
+	if err != nil {
+		return contract.SMSOpenReply{}, err
+	}
+	if _, err := g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpChallenge = challenge }); err != nil {
+		return contract.SMSOpenReply{}, err
+	}
+	g.flow.publish(ctx, signIn{Portal: s.Portal, User: s.User, Challenge: challenge})
+	return r, nil
+}
+
+// accountState is what an account page shows.
+func (g *gateway) accountState(ctx context.Context, s session) (contract.Decision, int, error) {
+	d, err := g.flow.decide(ctx, s.Portal, s.Who)
+	if err != nil {
+		return contract.Decision{}, 0, err
+	}
+	st, err := bus.Request(ctx, g.svc.Bus, contract.TOTPStatus, contract.StatusRequest{Account: s.account()})
+	return d, st.CodesLeft, err
+}
+
+// newRecoveryCodes makes a new set for a person who has a factor and proved it a moment ago: who finds an open
+// session must not walk away with ten keys.
+func (g *gateway) newRecoveryCodes(ctx context.Context, s session) ([]string, error) {
+	if _, err := g.living(ctx, s); err != nil {
+		return nil, err
+	}
+	if !s.fresh(g.now()) {
+		return nil, errStepUp
+	}
+	r, err := bus.Request(ctx, g.svc.Bus, contract.TOTPRegenerate, contract.RegenerateRequest{Account: s.account()})
+	if err != nil {
+		return nil, err
+	}
+	return g.flow.openCodes(r.Codes, s.account())
+}
+
+var errStepUp = contract.Refuse(contract.StepUpRequired, "Please confirm with your password and a code first.")

@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gofiber/fiber/v2"
+
+	"sallyport/pkg/contract"
+)
+
+// newAPI makes the JSON API on an app. Its OpenAPI 3.1 description comes from the Go types.
+func newAPI(app *fiber.App) huma.API {
+	// The library's own problem documents would repeat the refused value, which may be a password.
+	huma.NewError = requestProblem
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	strict := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalStrict}
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Sallyport", Version: "1",
+				Description: "Second-factor sign-in for a portal. Begin a sign-in with e-mail address and password; its status says what comes next. Errors are problem documents (RFC 9457) with a stable code.",
+			},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"signIn":  {Type: "http", Scheme: "bearer", Description: "The token of a sign-in, from the call that began it. It works for that sign-in only."},
+					"session": {Type: "http", Scheme: "bearer", Description: "The token of a session, from the call that completed a sign-in."},
+				},
+			},
+			Tags: []*huma.Tag{
+				{Name: "Sign-ins", Description: "From the password to the session."},
+				{Name: "Session", Description: "Who is signed in."},
+				{Name: "Account", Description: "A person's own second factor."},
+				{Name: "Administration", Description: "The portal's settings, for Master Admins."},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": strict, "json": strict},
+		DefaultFormat: "application/json",
+	}
+	return humafiber.New(app, config)
+}
+
+// unmarshalStrict reads JSON as RFC 7493 has it: valid UTF-8, and no name twice. Of two equal names one parser may
+// take the first and another the last; we take neither.
+func unmarshalStrict(data []byte, v any) error {
+	if !jsontext.Value(data).IsValid() {
+		return errors.New("not valid JSON, or a name stands twice")
+	}
+	return json.Unmarshal(data, v)
+}
+
+// handle adds one route of the JSON API: "METHOD /path", with who may use it and how it answers.
+func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary string, h func(context.Context, *I) (*O, error)) {
+	method, path, _ := strings.Cut(route, " ")
+	op := huma.Operation{
+		OperationID: operationID(method, path), Method: method, Path: path, DefaultStatus: status, Summary: summary,
+		Tags: []string{tag}, Errors: statusesOf(who), MaxBodyBytes: maxBody,
+		Description: "For: " + who.name + ".",
+		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+			token, _ := strings.CutPrefix(c.Header("Authorization"), "Bearer ")
+			s, err := g.admit(c.Context(), who, token)
+			if err != nil {
+				g.refuse(api, c, err)
+				return
+			}
+			c = huma.WithValue(c, bearerKey{}, token)
+			next(huma.WithValue(c, sessionKey{}, s))
+		}},
+	}
+	switch {
+	case who.session:
+		op.Security = []map[string][]string{{"session": {}}}
+	case who.name == signInsOwn.name:
+		op.Security = []map[string][]string{{"signIn": {}}}
+	}
+	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, g.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// operationID makes "post-v1-sign-ins-id-verify" of a route.
+func operationID(method, path string) string {
+	return strings.ToLower(method) + strings.NewReplacer("/", "-", "{", "", "}", "").Replace(path)
+}
+
+// problem makes the answer of an error, and logs what is our own fault.
+func (g *gateway) problem(ctx context.Context, err error) *Problem {
+	p := problemOf(err)
+	p.RequestID = requestID(ctx)
+	if p.Code == string(contract.InternalError) {
+		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), slog.Any("error", err))
+	}
+	return p
+}
+
+// refuse answers a request that a guard did not let through.
+func (g *gateway) refuse(api huma.API, c huma.Context, err error) {
+	p := g.problem(c.Context(), err)
+	for k, v := range p.GetHeaders() {
+		c.SetHeader(k, v[0])
+	}
+	c.SetHeader("Content-Type", p.ContentType(""))
+	c.SetStatus(p.Status)
+	_ = api.Marshal(io.Writer(c.BodyWriter()), "application/json", p) // the client may be gone
+}

@@ -1,0 +1,596 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sallyport/pkg/contract"
+	"sallyport/services/auth-gateway/web"
+)
+
+// home is where a sign-in leads when no page was asked for first.
+const home = "/account"
+
+func (g *gateway) pageHome(c *fiber.Ctx) error { return c.Redirect(home, fiber.StatusSeeOther) }
+
+func (g *gateway) pageStatic(c *fiber.Ctx) error {
+	body, kind, ok := web.StaticFile(c.Params("name"))
+	if !ok {
+		return fiber.ErrNotFound
+	}
+	c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
+	c.Set(fiber.HeaderContentType, kind)
+	return c.Send(body)
+}
+
+func (g *gateway) pageBrand(c *fiber.Ctx) error {
+	brand := web.Brand{}
+	if p, err := g.portal(c.UserContext()); err == nil {
+		brand = brandOf(p)
+	}
+	c.Set(fiber.HeaderCacheControl, "public, max-age=300")
+	c.Set(fiber.HeaderContentType, "text/css; charset=utf-8")
+	return c.Send(web.BrandCSS(brand))
+}
+
+func (g *gateway) pageOpenAPI(c *fiber.Ctx) error {
+	raw, err := g.api.OpenAPI().MarshalJSON()
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, "application/json")
+	return c.Send(raw)
+}
+
+func (g *gateway) pageDocs(c *fiber.Ctx) error { return g.render(c, fiber.StatusOK, *g.docs.Load()) }
+
+func (g *gateway) pageSignIn(c *fiber.Ctx) error {
+	returnTo := localPath(c.Query("return"))
+	if _, err := g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie)); err == nil {
+		return c.Redirect(orHome(returnTo), fiber.StatusSeeOther)
+	}
+	return g.render(c, fiber.StatusOK, web.SignIn{Return: returnTo, Notice: notices[c.Query("notice")]})
+}
+
+func orHome(path string) string {
+	if path == "" {
+		return home
+	}
+	return path
+}
+
+func (g *gateway) postSignIn(c *fiber.Ctx) error {
+	p, err := g.portal(c.UserContext())
+	if err != nil {
+		return err
+	}
+	page := web.SignIn{Email: c.FormValue("email"), Return: localPath(c.FormValue("return"))}
+	password := formSecret(c, "password")
+	if _, ok := canonicalEmail(page.Email); !ok {
+		page.EmailError = web.EmailInvalid
+	}
+	if password.Empty() {
+		page.PasswordError = web.PasswordMissing
+	}
+	if page.EmailError != "" || page.PasswordError != "" {
+		return g.render(c, http.StatusUnprocessableEntity, page)
+	}
+	o, token, err := g.flow.begin(c.UserContext(), p, page.Email, password, page.Return)
+	if err != nil {
+		switch e := contract.AsError(err); e.Code { //nolint:exhaustive // every other error has its own page
+		case contract.InvalidCredentials:
+			page.Error = web.WrongPassword
+			return g.render(c, http.StatusUnauthorized, page)
+		default:
+			return err
+		}
+	}
+	g.setCookie(c, signInCookie, token.Reveal())
+	return g.goOn(c, o)
+}
+
+// goOn sends the browser to the page of a sign-in's status; a session that was handed out goes into its cookie.
+func (g *gateway) goOn(c *fiber.Ctx, o outcome) error {
+	if o.session != nil {
+		g.setCookie(c, sessionCookie, o.token.Reveal())
+	}
+	to := "/sign-in"
+	switch o.Status {
+	case StatusEnroll:
+		to = "/sign-in/enroll"
+		if o.Challenge != "" {
+			to = "/sign-in/code"
+		}
+	case StatusChallenge:
+		to = "/sign-in/code"
+	case StatusComplete:
+		to = orHome(o.ReturnTo)
+	case StatusRelogin:
+		g.dropCookie(c, signInCookie)
+		return g.toSignIn(c, "confirmed", o.ReturnTo)
+	}
+	return c.Redirect(to, fiber.StatusSeeOther)
+}
+
+// here loads the browser's sign-in for a page. lost is set, with the answer, when there is none that can go on.
+func (g *gateway) here(c *fiber.Ctx, want ...Status) (s signIn, lost bool, answer error) {
+	s, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie))
+	switch e := contract.CodeOf(err); {
+	case err == nil:
+	case e == contract.Unauthenticated, e == contract.NotFound:
+		return s, true, g.toSignIn(c, "", "")
+	default:
+		return s, true, err
+	}
+	if refusal := usable(s.Status, s.ExpiresAt, g.now()); refusal != nil {
+		if s.Status == StatusComplete {
+			return s, true, c.Redirect(orHome(s.ReturnTo), fiber.StatusSeeOther)
+		}
+		return s, true, g.toSignIn(c, "expired", "")
+	}
+	for _, w := range want {
+		if s.Status == w {
+			return s, false, nil
+		}
+	}
+	return s, true, g.goOn(c, outcome{signIn: s})
+}
+
+// elsewhere answers the refusals that end or move a sign-in, the same for each of its forms; handled is false for a
+// refusal that the form's own page explains.
+func (g *gateway) elsewhere(c *fiber.Ctx, err error) (handled bool, answer error) {
+	switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal belongs to the page
+	case contract.Expired:
+		return true, g.toSignIn(c, "expired", "")
+	case contract.Unauthenticated, contract.NotFound:
+		return true, g.toSignIn(c, "", "")
+	case contract.Conflict:
+		s, lost, answer := g.here(c, StatusEnroll, StatusChallenge)
+		if lost {
+			return true, answer
+		}
+		return true, g.goOn(c, outcome{signIn: s})
+	case contract.Unavailable, contract.InternalError:
+		return true, err
+	}
+	return false, nil
+}
+
+func (g *gateway) pageEnroll(c *fiber.Ctx) error {
+	s, lost, answer := g.here(c, StatusEnroll)
+	if lost {
+		return answer
+	}
+	return g.render(c, fiber.StatusOK, web.EnrollWelcome{Factor: web.Factor(s.Factor), CanSkip: s.CanSkip, Again: s.Again})
+}
+
+func (g *gateway) postEnrollStart(c *fiber.Ctx) error {
+	s, lost, answer := g.here(c, StatusEnroll)
+	if lost {
+		return answer
+	}
+	if s.Factor == contract.FactorSMS {
+		return c.Redirect("/sign-in/enroll/sms", fiber.StatusSeeOther)
+	}
+	return c.Redirect("/sign-in/enroll/totp", fiber.StatusSeeOther)
+}
+
+func (g *gateway) postSkip(c *fiber.Ctx) error {
+	o, err := g.flow.skip(c.UserContext(), "", g.cookie(c, signInCookie))
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		return err
+	}
+	return g.goOn(c, o)
+}
+
+func (g *gateway) pageTOTP(c *fiber.Ctx) error { return g.showTOTP(c, fiber.StatusOK, nil) }
+
+// showTOTP shows the QR code, with what was wrong with the code that was typed.
+func (g *gateway) showTOTP(c *fiber.Ctx, status int, refusal *contract.Error) error {
+	s, lost, answer := g.here(c, StatusEnroll)
+	if lost {
+		return answer
+	}
+	if s.Factor != contract.FactorTOTP {
+		return g.goOn(c, outcome{signIn: s})
+	}
+	p, err := g.portal(c.UserContext())
+	if err != nil {
+		return err
+	}
+	s, seed, err := g.flow.startTOTP(c.UserContext(), p, "", g.cookie(c, signInCookie))
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		return err
+	}
+	picture, err := qrPNG(seed.uri)
+	if err != nil {
+		return err
+	}
+	page := web.EnrollTOTP{
+		QR: picture, Key: seed.key.Reveal(), URI: seed.uri.Reveal(), CanSkip: s.CanSkip, Label: c.FormValue("label"),
+	}
+	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	return g.render(c, status, page)
+}
+
+// codeRefusal is what a page says of a refused code.
+func codeRefusal(e *contract.Error) (say web.Text, left int, until time.Time, offset time.Duration) {
+	if e == nil {
+		return "", 0, time.Time{}, 0
+	}
+	if e.AttemptsLeft != nil {
+		left = *e.AttemptsLeft
+	}
+	if e.LockedUntil != nil {
+		until = *e.LockedUntil
+	}
+	if e.ClockOffset != nil {
+		offset = time.Duration(*e.ClockOffset) * time.Second
+	}
+	switch e.Code { //nolint:exhaustive // every other code is said in its own words
+	case contract.InvalidCode:
+		say = web.CodeWrong
+		if e.AttemptsLeft == nil {
+			say = web.CodeIncomplete // it was not six digits, and was not counted
+		}
+	case contract.Locked:
+		say = web.CodeLocked
+		if e.LockedUntil == nil {
+			say = web.CodeDisabled
+		}
+	case contract.TooSoon:
+		say = web.TooSoon
+	case contract.RateLimited:
+		say = web.TooManyTexts
+	case contract.Expired:
+		say = web.CodeExpired
+	default:
+		say = web.Text(e.Detail)
+	}
+	return say, left, until, offset
+}
+
+// refusalStatus is the status of a form that is shown again.
+func refusalStatus(e *contract.Error) int { return problemOf(e).Status }
+
+func (g *gateway) pagePhone(c *fiber.Ctx) error { return g.showPhone(c, fiber.StatusOK, "", "") }
+
+func (g *gateway) showPhone(c *fiber.Ctx, status int, phone string, say web.Text) error {
+	s, lost, answer := g.here(c, StatusEnroll)
+	if lost {
+		return answer
+	}
+	if s.Factor != contract.FactorSMS {
+		return g.goOn(c, outcome{signIn: s})
+	}
+	return g.render(c, status, web.EnrollPhone{Phone: phone, Error: say, CanSkip: s.CanSkip})
+}
+
+func (g *gateway) postPhone(c *fiber.Ctx) error {
+	p, err := g.portal(c.UserContext())
+	if err != nil {
+		return err
+	}
+	phone := c.FormValue("phone")
+	o, err := g.flow.startSMS(c.UserContext(), p, "", g.cookie(c, signInCookie), phone)
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		e := contract.AsError(err)
+		say := web.Text(e.Detail)
+		if e.Code == contract.TooSoon || e.Code == contract.RateLimited || e.Code == contract.Locked {
+			say, _, _, _ = codeRefusal(e)
+		}
+		return g.showPhone(c, refusalStatus(e), phone, say)
+	}
+	return g.goOn(c, o)
+}
+
+func (g *gateway) postConfirm(c *fiber.Ctx) error {
+	p, err := g.portal(c.UserContext())
+	if err != nil {
+		return err
+	}
+	o, err := g.flow.confirm(c.UserContext(), p, "", g.cookie(c, signInCookie), formSecret(c, "code"), c.FormValue("label"))
+	if err != nil {
+		e := contract.AsError(err)
+		s, lost, answer := g.here(c, StatusEnroll)
+		if lost {
+			return answer
+		}
+		// A text message's code has a life of its own, shorter than the sign-in's.
+		if e.Code != contract.Expired || s.Factor != contract.FactorSMS {
+			if handled, answer := g.elsewhere(c, err); handled {
+				return answer
+			}
+		}
+		if s.Factor == contract.FactorSMS {
+			return g.showCode(c, refusalStatus(e), e)
+		}
+		return g.showTOTP(c, refusalStatus(e), e)
+	}
+	if o.session == nil {
+		return g.goOn(c, o)
+	}
+	g.setCookie(c, sessionCookie, o.token.Reveal())
+	return c.Redirect("/sign-in/done", fiber.StatusSeeOther)
+}
+
+func (g *gateway) pageCode(c *fiber.Ctx) error { return g.showCode(c, fiber.StatusOK, nil) }
+
+// showCode shows the page that asks for a code, with what was wrong with the last one.
+func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) error {
+	s, lost, answer := g.here(c, StatusEnroll, StatusChallenge)
+	if lost {
+		return answer
+	}
+	if s.Status == StatusEnroll && s.Challenge == "" {
+		return g.goOn(c, outcome{signIn: s})
+	}
+	o, err := g.flow.look(c.UserContext(), s)
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		return err
+	}
+	page := web.Code{
+		Factor: web.Factor(s.Factor), Purpose: web.Challenge, Destination: o.Destination, Label: s.Label,
+		Delivery: web.Delivery(o.delivery), DeliveryText: deliveryText(o), ResendIn: g.resendIn(o.ResendAt),
+	}
+	if s.Status == StatusEnroll {
+		page.Purpose = web.Enrollment
+	}
+	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	return g.render(c, status, page)
+}
+
+// deliveryText says why a text message failed.
+func deliveryText(o outcome) web.Text {
+	if o.delivery != contract.DeliveryFailed {
+		return ""
+	}
+	switch o.reason {
+	case contract.ReasonInvalidNumber:
+		return web.DeliveryRefused
+	case contract.ReasonOptedOut:
+		return web.DeliveryOptedOut
+	case contract.ReasonExpired, contract.ReasonSuperseded:
+		return web.DeliveryExpired
+	case contract.ReasonCarrier:
+	}
+	return web.DeliveryCarrier
+}
+
+func (g *gateway) postCode(c *fiber.Ctx) error {
+	o, err := g.flow.verify(c.UserContext(), "", g.cookie(c, signInCookie), formSecret(c, "code"))
+	if err == nil {
+		return g.goOn(c, o)
+	}
+	e := contract.AsError(err)
+	s, lost, answer := g.here(c, StatusChallenge)
+	if lost {
+		return answer
+	}
+	// "Conflict" without a text message means that none was sent yet, and a code may expire before its sign-in.
+	if s.Factor != contract.FactorSMS || e.Code != contract.Expired && e.Code != contract.Conflict {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+	}
+	return g.showCode(c, refusalStatus(e), e)
+}
+
+func (g *gateway) postResend(c *fiber.Ctx) error {
+	p, err := g.portal(c.UserContext())
+	if err != nil {
+		return err
+	}
+	o, err := g.flow.resend(c.UserContext(), p, "", g.cookie(c, signInCookie))
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		e := contract.AsError(err)
+		return g.showCode(c, refusalStatus(e), e)
+	}
+	return g.goOn(c, o)
+}
+
+// pageStatus is what a page asks while its text message is on the way.
+func (g *gateway) pageStatus(c *fiber.Ctx) error {
+	s, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie))
+	if err == nil {
+		var o outcome
+		if o, err = g.flow.look(c.UserContext(), s); err == nil && (s.Status == StatusEnroll || s.Status == StatusChallenge) {
+			status := web.Status{Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt)}
+			if text := deliveryText(o); text != "" {
+				status.DeliveryText = web.Say("en", text)
+			}
+			return c.JSON(status)
+		}
+	}
+	if e := contract.CodeOf(err); err != nil && (e == contract.Unavailable || e == contract.InternalError) {
+		return err
+	}
+	return c.JSON(web.Status{Expired: true})
+}
+
+func (g *gateway) pageRecover(c *fiber.Ctx) error { return g.showRecover(c, fiber.StatusOK, nil) }
+
+func (g *gateway) showRecover(c *fiber.Ctx, status int, refusal *contract.Error) error {
+	s, lost, answer := g.here(c, StatusChallenge)
+	if lost {
+		return answer
+	}
+	page := web.Recover{Factor: web.Factor(s.Factor)}
+	page.Error, page.AttemptsLeft, page.LockedUntil, _ = codeRefusal(refusal)
+	if page.Error == web.CodeWrong || page.Error == web.CodeIncomplete {
+		page.Error = web.RecoveryWrong
+	}
+	if refusal != nil && c.FormValue("recovery_code") == "" {
+		page.Error = web.RecoveryMissing
+	}
+	return g.render(c, status, page)
+}
+
+func (g *gateway) postRecover(c *fiber.Ctx) error {
+	o, err := g.flow.recoverWith(c.UserContext(), "", g.cookie(c, signInCookie), formSecret(c, "recovery_code"))
+	if err != nil {
+		if handled, answer := g.elsewhere(c, err); handled {
+			return answer
+		}
+		e := contract.AsError(err)
+		return g.showRecover(c, refusalStatus(e), e)
+	}
+	return g.goOn(c, o)
+}
+
+func (g *gateway) pageHelp(c *fiber.Ctx) error {
+	s, lost, answer := g.here(c, StatusEnroll, StatusChallenge)
+	if lost {
+		return answer
+	}
+	page := web.Help{Factor: web.Factor(s.Factor)}
+	if s.Status == StatusEnroll && s.Challenge == "" {
+		page.Back = "/sign-in/enroll"
+	}
+	return g.render(c, fiber.StatusOK, page)
+}
+
+func (g *gateway) postCancel(c *fiber.Ctx) error {
+	g.dropCookie(c, signInCookie)
+	return g.toSignIn(c, "cancelled", "")
+}
+
+func (g *gateway) pageDone(c *fiber.Ctx) error {
+	s := sessionOf(c.UserContext())
+	page := web.Done{Next: home, Factor: web.Factor(factorOf(s.Who.Audience))}
+	if done, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie)); err == nil && done.User == s.User {
+		page.Next = orHome(done.ReturnTo)
+	}
+	_, left, err := g.accountState(c.UserContext(), s)
+	if err != nil {
+		return err
+	}
+	page.SuggestCodes = left == 0
+	g.dropCookie(c, signInCookie)
+	return g.render(c, fiber.StatusOK, page)
+}
+
+func (g *gateway) pageAccount(c *fiber.Ctx) error {
+	var notice web.Text
+	if c.Query("notice") == "others-signed-out" {
+		notice = web.OthersSignedOut
+	}
+	return g.showAccount(c, fiber.StatusOK, notice, nil)
+}
+
+// showAccount shows the account page; refusal says why recovery codes were not made.
+func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal *contract.Error) error {
+	s := sessionOf(c.UserContext())
+	d, left, err := g.accountState(c.UserContext(), s)
+	if err != nil {
+		return err
+	}
+	page := web.Account{
+		Notice: notice, SignedInAt: s.AuthTime, Until: s.ExpiresAt, OtherSessions: len(g.sessions.of(s.account())) - 1,
+		RecoveryLeft: left, RecoveryMade: left > 0, StepUpNeeded: !s.fresh(g.now()),
+	}
+	for _, m := range s.Methods {
+		page.Methods = append(page.Methods, web.Method(m))
+	}
+	for _, i := range d.Factors {
+		page.Credentials = append(page.Credentials, web.Credential{Factor: web.Factor(i.Factor), Label: i.Label, Since: i.Since})
+	}
+	if _, err := livingOf(d, s.Who.Audience); err == nil {
+		page.CanRecover = true
+	}
+	page.StepUp.Factor = web.Factor(factorOf(s.Who.Audience))
+	if page.StepUp.Factor == web.SMS && s.StepUpChallenge != "" {
+		o, err := g.flow.look(c.UserContext(), signIn{Portal: s.Portal, User: s.User, Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: s.StepUpChallenge, ExpiresAt: s.ExpiresAt, PublishedAt: g.now()})
+		if err != nil {
+			return err
+		}
+		page.StepUp.Destination, page.StepUp.Delivery, page.StepUp.ResendIn = o.Destination, web.Delivery(o.delivery), g.resendIn(o.ResendAt)
+		page.RecoveryOpen = true
+	}
+	if refusal != nil {
+		page.RecoveryOpen = true
+		if refusal.Code == contract.InvalidCredentials {
+			page.StepUp.PasswordError = web.Text(refusal.Detail)
+		} else {
+			page.StepUp.CodeError, page.StepUp.AttemptsLeft, page.StepUp.LockedUntil, page.StepUp.ClockOffset = codeRefusal(refusal)
+		}
+	}
+	return g.render(c, status, page)
+}
+
+func (g *gateway) postRecoveryCodes(c *fiber.Ctx) error {
+	ctx := c.UserContext()
+	s := sessionOf(ctx)
+	if !s.fresh(g.now()) {
+		if err := g.stepUp(ctx, s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
+			e := contract.AsError(err)
+			if e.Code == contract.Unavailable || e.Code == contract.InternalError {
+				return err
+			}
+			return g.showAccount(c, refusalStatus(e), "", e)
+		}
+		s.StepUpAt = g.now()
+	}
+	_, left, err := g.accountState(ctx, s)
+	if err != nil {
+		return err
+	}
+	codes, err := g.newRecoveryCodes(ctx, s)
+	if err != nil {
+		return err
+	}
+	return g.render(c, fiber.StatusOK, web.RecoveryCodes{Codes: codes, Replaced: left > 0, Email: s.Who.Email})
+}
+
+func (g *gateway) postStepUpSend(c *fiber.Ctx) error {
+	if _, err := g.stepUpSend(c.UserContext(), sessionOf(c.UserContext())); err != nil {
+		var e *contract.Error
+		if errors.As(err, &e) && (e.Code == contract.TooSoon || e.Code == contract.RateLimited || e.Code == contract.Locked) {
+			return g.showAccount(c, refusalStatus(e), "", e)
+		}
+		return err
+	}
+	return c.Redirect(home+"#recovery", fiber.StatusSeeOther)
+}
+
+func (g *gateway) postSignOutOthers(c *fiber.Ctx) error {
+	s := sessionOf(c.UserContext())
+	if err := g.sessions.endOthers(c.UserContext(), s.account(), s.ID); err != nil {
+		return err
+	}
+	return c.Redirect(home+"?"+url.Values{"notice": {"others-signed-out"}}.Encode(), fiber.StatusSeeOther)
+}
+
+func (g *gateway) pageSignOut(c *fiber.Ctx) error { return g.render(c, fiber.StatusOK, web.SignOut{}) }
+
+func (g *gateway) postSignOut(c *fiber.Ctx) error {
+	if s, err := g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie)); err == nil {
+		if err := g.sessions.end(c.UserContext(), s.ID); err != nil {
+			return err
+		}
+	} else if contract.CodeOf(err) != contract.Unauthenticated {
+		return err // signing out must not look done when it is not
+	}
+	g.dropCookie(c, sessionCookie)
+	g.dropCookie(c, signInCookie)
+	return g.toSignIn(c, "signed-out", "")
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/mail"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+	"golang.org/x/text/unicode/norm"
+
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// passwords hashes with argon2id, never more at once than there are cores: each hash takes its whole memory cost, and
+// a crowd at the door must not take the machine's. The rest wait in line, for a bounded time.
+type passwords struct {
+	params argon2id.Params
+	line   chan struct{}
+	// dummy is compared where there is no account, so that its absence takes the same time.
+	dummy string
+}
+
+// hashPatience is how long a sign-in waits in line for its hash.
+const hashPatience = 8 * time.Second
+
+func newPasswords(memoryKiB, iterations uint32) (*passwords, error) {
+	p := &passwords{
+		params: argon2id.Params{Memory: memoryKiB, Iterations: iterations, Parallelism: 1, SaltLength: 16, KeyLength: 32},
+		line:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	var err error
+	if p.dummy, err = argon2id.CreateHash("nobody's password", &p.params); err != nil {
+		return nil, fmt.Errorf("argon2id: %w", err)
+	}
+	return p, nil
+}
+
+// queue runs f when a core is free, or refuses with unavailable after [hashPatience].
+func (p *passwords) queue(ctx context.Context, f func() error) error {
+	patience := time.NewTimer(hashPatience)
+	defer patience.Stop()
+	select {
+	case p.line <- struct{}{}:
+		defer func() { <-p.line }()
+		return f()
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return contract.Wait(contract.Unavailable, 5*time.Second, "Many people are signing in just now. Please try again in a moment.")
+}
+
+// match compares a password with an account's hash. An empty hash (no account, no password) is compared with a dummy
+// and never matches.
+func (p *passwords) match(ctx context.Context, hash string, password secret.String) (bool, error) {
+	stored := hash
+	if stored == "" {
+		stored = p.dummy
+	}
+	var ok bool
+	err := p.queue(ctx, func() (err error) {
+		ok, err = argon2id.ComparePasswordAndHash(password.Reveal(), stored)
+		return err
+	})
+	return ok && hash != "", err
+}
+
+// hash makes a new hash for an account.
+func (p *passwords) hash(ctx context.Context, password secret.String) (string, error) {
+	var out string
+	err := p.queue(ctx, func() (err error) {
+		out, err = argon2id.CreateHash(password.Reveal(), &p.params)
+		return err
+	})
+	return out, err
+}
+
+// canonicalEmail returns the form under which an address is one account: compatibility-normalized, lower case,
+// without surrounding space. ok is false for what is no address.
+func canonicalEmail(typed string) (string, bool) {
+	if len(typed) > 254 {
+		return "", false
+	}
+	s := strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed)))
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || a.Name != "" || strings.ContainsAny(s, "/ \t\r\n\"<>") {
+		return "", false
+	}
+	return s, true
+}

@@ -1,0 +1,260 @@
+// Package gateway answers: who may come in, and what must they do first?
+//
+// It is the only service that people reach: pages and JSON API over HTTP. It checks passwords, asks policy-svc what a
+// person must do, carries codes to the service that owns the factor, and keeps sign-ins and sessions. transitions.go
+// holds the whole life of a sign-in, routes.go every route with its guard.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/service"
+	"sallyport/services/auth-gateway/web"
+)
+
+// Settings are what the gateway is told.
+type Settings struct {
+	service.Settings
+	ListenAddr     string   `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8080" help:"listener of pages and JSON API"`
+	PublicURL      string   `env:"PUBLIC_URL,required,notEmpty" help:"where people reach the portal's sign-in, e.g. https://portal.example.com"`
+	TrustedProxies []string `env:"TRUSTED_PROXIES" help:"addresses or networks whose X-Forwarded headers count, e.g. 10.0.0.0/8"`
+	Argon2Memory   uint32   `env:"ARGON2_MEMORY_KIB" envDefault:"19456" help:"memory of one password hash in KiB"`
+	Argon2Time     uint32   `env:"ARGON2_ITERATIONS" envDefault:"2" help:"passes of one password hash"`
+}
+
+// Validate returns what is wrong beyond the types.
+func (s *Settings) Validate() []string {
+	out := s.Problems()
+	if s.PublicURL != "" {
+		u, err := url.Parse(s.PublicURL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			out = append(out, "PUBLIC_URL: must be a scheme and a host, such as https://portal.example.com")
+		} else if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			out = append(out, "PUBLIC_URL: must be https, except on this machine")
+		}
+	}
+	if _, _, err := net.SplitHostPort(s.ListenAddr); err != nil {
+		out = append(out, "LISTEN_ADDR: must be host:port")
+	}
+	for _, p := range s.TrustedProxies {
+		_, errAddr := netip.ParseAddr(p)
+		_, errNet := netip.ParsePrefix(p)
+		if errAddr != nil && errNet != nil {
+			out = append(out, fmt.Sprintf("TRUSTED_PROXIES: %q is neither an address nor a network", p))
+		}
+	}
+	if s.Argon2Memory < 64 || s.Argon2Time < 1 {
+		out = append(out, "ARGON2_MEMORY_KIB, ARGON2_ITERATIONS: at least 64 and 1")
+	}
+	return out
+}
+
+// isLoopback tells whether a host is this machine.
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// gateway is the running service.
+type gateway struct {
+	svc      *service.Service
+	settings Settings
+	accounts accounts
+	sessions *sessions
+	flow     *signIns
+	portals  atomic.Pointer[map[string]portal]
+	api      huma.API
+	docs     atomic.Pointer[web.Docs]
+	secure   bool // PUBLIC_URL is https
+	address  net.Addr
+}
+
+// portalsEvery is how soon a portal that was added or changed is seen.
+const portalsEvery = 10 * time.Second
+
+// Start starts the gateway and returns it listening. See [service.Start].
+func Start(ctx context.Context, env service.Env) (*service.Service, error) {
+	g, err := start(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return g.svc, nil
+}
+
+func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
+	settings, err := config.Load[Settings](env.Vars)
+	if err != nil {
+		return nil, err
+	}
+	// The listener comes first: a port in use is the commonest fault and needs no dependency to be found.
+	listener, err := net.Listen("tcp", settings.ListenAddr)
+	if err != nil {
+		return nil, fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	svc, err := service.Open(ctx, contract.AuthGateway, env, settings.Settings)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	defer func() {
+		if err != nil {
+			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
+			defer cancel()
+			_ = listener.Close()
+			err = errors.Join(err, svc.Stop(bound))
+		}
+	}()
+	g := &gateway{
+		svc: svc, settings: settings, accounts: newAccounts(svc.DB), address: listener.Addr(),
+		secure: strings.HasPrefix(settings.PublicURL, "https:"),
+	}
+	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time)
+	if err != nil {
+		return nil, err
+	}
+	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
+		return nil, err
+	}
+	signInBucket, err := bus.OpenKV[signIn](ctx, svc.Bus, "SALLYPORT_SIGN_INS", signInKept)
+	if err != nil {
+		return nil, err
+	}
+	g.flow = &signIns{
+		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
+		seal: svc.Keys.Bus, now: g.now, log: svc.Log,
+	}
+	if err := g.watchSessions(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.loadPortals(ctx); err != nil {
+		return nil, err
+	}
+	svc.Go(g.refreshPortals)
+	app := g.newApp()
+	g.api = newAPI(app)
+	g.routeAPI(g.api)
+	g.routePages(app)
+	docs := web.NewDocs(g.api.OpenAPI())
+	g.docs.Store(&docs)
+	go func() {
+		if err := app.Listener(listener); err != nil {
+			svc.Log.Error("listener ended", slog.Any("error", err))
+		}
+	}()
+	svc.OnStop("listener", app.ShutdownWithContext)
+	return g, nil
+}
+
+// watchSessions keeps the sessions in memory for as long as the service runs.
+func (g *gateway) watchSessions(ctx context.Context) error {
+	loaded := make(chan error, 1)
+	g.svc.Go(func(life context.Context) {
+		loaded <- g.sessions.watch(life)
+		g.sessions.sweep(life)
+	})
+	g.svc.CheckReady("sessions", func(context.Context) error {
+		if !g.sessions.kv.Fresh() {
+			return errors.New("the session bucket cannot be seen")
+		}
+		return nil
+	})
+	select {
+	case err := <-loaded:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("sessions: %w", ctx.Err())
+	}
+}
+
+// now is the service's clock, cut to the precision in which times are kept.
+func (g *gateway) now() time.Time { return g.svc.Clock.Now().Truncate(time.Millisecond) }
+
+func (g *gateway) loadPortals(ctx context.Context) error {
+	all, err := g.accounts.all(ctx)
+	if err != nil {
+		return err
+	}
+	byHost := make(map[string]portal, len(all))
+	for _, p := range all {
+		if p.PublicURL == "" {
+			p.PublicURL = g.settings.PublicURL
+		}
+		byHost[strings.ToLower(hostOf(p.PublicURL))] = p
+	}
+	g.portals.Store(&byHost)
+	return nil
+}
+
+// refreshPortals looks for new and changed portals until ctx ends.
+func (g *gateway) refreshPortals(ctx context.Context) {
+	tick := time.NewTicker(portalsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := g.loadPortals(ctx); err != nil && ctx.Err() == nil {
+				g.svc.Log.Warn("portals not refreshed", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+type hostKey struct{}
+
+// portal is the one that the request is for: by its host, or the only one there is.
+func (g *gateway) portal(ctx context.Context) (portal, error) {
+	byHost := *g.portals.Load()
+	if len(byHost) == 0 {
+		// A new installation: its first portal must be seen at once.
+		if err := g.loadPortals(ctx); err != nil {
+			return portal{}, err
+		}
+		byHost = *g.portals.Load()
+	}
+	host, _ := ctx.Value(hostKey{}).(string)
+	if p, ok := byHost[host]; ok {
+		return p, nil
+	}
+	if len(byHost) == 1 {
+		for _, p := range byHost {
+			return p, nil
+		}
+	}
+	return portal{}, contract.Refuse(contract.NotFound, "There is no portal at this address.")
+}
+
+// newApp makes the HTTP server with its bounds.
+func (g *gateway) newApp() *fiber.App {
+	app := fiber.New(fiber.Config{
+		Immutable: true, // strings outlive their request here
+		BodyLimit: maxBody, ReadBufferSize: 16 << 10,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
+		DisableStartupMessage: true, ErrorHandler: g.answerError, CaseSensitive: true, StrictRouting: false,
+		EnableTrustedProxyCheck: true, TrustedProxies: g.settings.TrustedProxies, ProxyHeader: proxyHeader(g.settings.TrustedProxies),
+	})
+	app.Use(g.frameRequest)
+	return app
+}
+
+func proxyHeader(trusted []string) string {
+	if len(trusted) == 0 {
+		return ""
+	}
+	return fiber.HeaderXForwardedFor
+}

@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// Times of a session (NIST SP 800-63B §4.2.3 asks for no more at this level).
+const (
+	sessionLife  = 12 * time.Hour
+	sessionIdle  = 30 * time.Minute
+	sessionTouch = time.Minute // how stale "last seen" may be
+	stepUpLife   = 5 * time.Minute
+)
+
+// session is what a browser or client holds after a complete sign-in. It says what it may do (how and when the person
+// proved who they are); the account never does.
+type session struct {
+	ID     string  `json:"id"`
+	Hash   []byte  `json:"hash"`
+	Portal string  `json:"portal"`
+	User   string  `json:"user"`
+	Who    profile `json:"who"`
+	// Methods are how the person proved who they are, in order (RFC 8176 names).
+	Methods  []string  `json:"amr"`
+	AuthTime time.Time `json:"auth_time"`
+	// ExpiresAt is absolute; SeenAt is the last use, at most [sessionTouch] old.
+	ExpiresAt time.Time `json:"expires_at"`
+	SeenAt    time.Time `json:"seen_at"`
+	// StepUpAt is when password and code were last proved again; zero if never.
+	StepUpAt time.Time `json:"step_up_at,omitzero"`
+	// StepUpChallenge is the text message whose code a step-up will ask for.
+	StepUpChallenge string `json:"step_up_challenge,omitempty"`
+}
+
+// profile is who the person was at sign-in: what a page or client shows without asking the store.
+type profile struct {
+	ID                string            `json:"id"`
+	Email             string            `json:"email"`
+	Name              string            `json:"name"`
+	Audience          contract.Audience `json:"audience"`
+	Organization      string            `json:"organization,omitempty"`
+	MasterAdmin       bool              `json:"master_admin"`
+	OrganizationAdmin bool              `json:"organization_admin"`
+	Federated         bool              `json:"federated"`
+}
+
+func profileOf(u user) profile {
+	return profile{u.User, u.Email, u.Name, u.Audience, u.Organization, u.MasterAdmin, u.OrganizationAdmin, u.Federated}
+}
+
+func (s session) account() contract.Account {
+	return contract.Account{Portal: s.Portal, User: s.User}
+}
+
+// live tells whether the session may be used at now.
+func (s session) live(now time.Time) bool {
+	return now.Before(s.ExpiresAt) && now.Before(s.SeenAt.Add(sessionIdle))
+}
+
+// steppedUp tells whether password and code were proved at most five minutes ago, by a step-up.
+func (s session) steppedUp(now time.Time) bool {
+	return !s.StepUpAt.IsZero() && now.Before(s.StepUpAt.Add(stepUpLife))
+}
+
+// fresh tells whether the person proved password and factor at most five minutes ago, by signing in or stepping up.
+func (s session) fresh(now time.Time) bool {
+	return s.steppedUp(now) || len(s.Methods) > 1 && now.Before(s.AuthTime.Add(stepUpLife))
+}
+
+// sessions keeps every live session of the installation in memory, fed by a watch of the bucket: a check costs no
+// request to anybody, and a revocation anywhere is known here within milliseconds.
+type sessions struct {
+	kv  *bus.KV[session]
+	now func() time.Time
+
+	mu     sync.RWMutex
+	byID   map[string]held
+	byUser map[contract.Account]map[string]struct{}
+	// ended holds what was revoked here until the watch says so too: an older write must not bring it back.
+	ended map[string]struct{}
+}
+
+type held struct {
+	session
+	revision uint64
+}
+
+func openSessions(ctx context.Context, b *bus.Bus, now func() time.Time) (*sessions, error) {
+	kv, err := bus.OpenKV[session](ctx, b, "SALLYPORT_SESSIONS", sessionLife+time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	return &sessions{kv: kv, now: now, byID: make(map[string]held), byUser: make(map[contract.Account]map[string]struct{}), ended: make(map[string]struct{})}, nil
+}
+
+// watch keeps the memory current until ctx ends; it returns when all there is was read.
+func (s *sessions) watch(ctx context.Context) error { return s.kv.Watch(ctx, s.put) }
+
+// put takes in what the bucket says of one key.
+func (s *sessions) put(id string, v *session, revision uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, known := s.byID[id]
+	if known && old.revision >= revision {
+		return // our own write came first
+	}
+	if v == nil {
+		s.forget(id)
+		delete(s.ended, id)
+		return
+	}
+	if _, over := s.ended[id]; over {
+		return
+	}
+	s.byID[id] = held{*v, revision}
+	who := v.account()
+	if s.byUser[who] == nil {
+		s.byUser[who] = make(map[string]struct{})
+	}
+	s.byUser[who][id] = struct{}{}
+}
+
+// forget removes a session from memory; the caller holds the lock.
+func (s *sessions) forget(id string) {
+	old, ok := s.byID[id]
+	if !ok {
+		return
+	}
+	delete(s.byID, id)
+	who := old.account()
+	if delete(s.byUser[who], id); len(s.byUser[who]) == 0 {
+		delete(s.byUser, who)
+	}
+}
+
+// sweep forgets what has ended by the clock, until ctx ends. The bucket drops it by itself.
+func (s *sessions) sweep(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			now := s.now()
+			s.mu.Lock()
+			for id, h := range s.byID {
+				if !h.live(now) {
+					s.forget(id)
+				}
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+// create opens a session for a person who has just proved who they are.
+func (s *sessions) create(ctx context.Context, portalID string, who profile, methods []string) (session, secret.String, error) {
+	id, token, hash := newToken(sessionToken)
+	now := s.now()
+	v := session{
+		ID: id, Hash: hash, Portal: portalID, User: who.ID, Who: who, Methods: methods,
+		AuthTime: now, ExpiresAt: now.Add(sessionLife), SeenAt: now,
+	}
+	revision, err := s.kv.Create(ctx, id, v)
+	if err != nil {
+		return session{}, secret.String{}, err
+	}
+	s.put(id, &v, revision)
+	return v, token, nil
+}
+
+var errUnauthenticated = contract.Refuse(contract.Unauthenticated, "Please sign in.")
+
+// check returns the live session of a token. It reads memory only; where this gateway cannot see the bucket it
+// refuses with unavailable, because a revocation might be missed. A session that is new and unknown here is read once.
+func (s *sessions) check(ctx context.Context, token string) (session, error) {
+	id, word, ok := parseToken(sessionToken, token)
+	if !ok {
+		return session{}, errUnauthenticated
+	}
+	if !s.kv.Fresh() {
+		return session{}, contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+	}
+	s.mu.RLock()
+	h, known := s.byID[id]
+	s.mu.RUnlock()
+	if !known {
+		v, revision, err := s.kv.Get(ctx, id)
+		if errors.Is(err, bus.ErrKeyNotFound) {
+			return session{}, errUnauthenticated
+		}
+		if err != nil {
+			return session{}, err
+		}
+		if !sameToken(v.Hash, word) {
+			return session{}, errUnauthenticated
+		}
+		s.put(id, &v, revision)
+		h = held{v, revision}
+	}
+	now := s.now()
+	if !sameToken(h.Hash, word) || !h.live(now) {
+		return session{}, errUnauthenticated
+	}
+	if now.Sub(h.SeenAt) >= sessionTouch {
+		// One write a minute per session; a lost race means that somebody else has just written it.
+		if _, err := s.change(ctx, id, func(v *session) { v.SeenAt = now }); err != nil && !errors.Is(err, bus.ErrKeyChanged) {
+			return session{}, err
+		}
+	}
+	return h.session, nil
+}
+
+// change writes one session by compare-and-set and returns it as it is now.
+func (s *sessions) change(ctx context.Context, id string, f func(*session)) (session, error) {
+	v, revision, err := s.kv.Get(ctx, id)
+	if errors.Is(err, bus.ErrKeyNotFound) {
+		return session{}, errUnauthenticated
+	}
+	if err != nil {
+		return session{}, err
+	}
+	f(&v)
+	if revision, err = s.kv.Update(ctx, id, v, revision); err != nil {
+		return session{}, err
+	}
+	s.put(id, &v, revision)
+	return v, nil
+}
+
+// end revokes one session, on every gateway.
+func (s *sessions) end(ctx context.Context, id string) error {
+	s.mu.Lock()
+	s.ended[id] = struct{}{}
+	s.forget(id)
+	s.mu.Unlock()
+	return s.kv.Delete(ctx, id)
+}
+
+// endOthers revokes a person's sessions but the given one ("" for all of them).
+func (s *sessions) endOthers(ctx context.Context, who contract.Account, keep string) error {
+	for _, id := range s.of(who) {
+		if id != keep {
+			if err := s.end(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// of lists the ids of a person's live sessions.
+func (s *sessions) of(who contract.Account) []string {
+	now := s.now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var ids []string
+	for id := range s.byUser[who] {
+		if s.byID[id].live(now) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

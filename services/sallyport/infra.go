@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sallyport/pkg/clock"
+	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/embedded"
+	"sallyport/pkg/seal"
+	"sallyport/pkg/service"
+)
+
+// place says where an installation keeps its state and listens.
+type place struct {
+	Data    string `help:"Directory of everything that is kept." default:".sallyport" type:"path"`
+	Listen  string `help:"Pages and JSON API." default:"127.0.0.1:8080"`
+	Ops     string `help:"Health, readiness and metrics." default:"127.0.0.1:9090"`
+	Sandbox string `help:"Embedded SNS endpoint with its inbox." default:"127.0.0.1:8025"`
+	NATS    string `name:"nats" help:"Embedded NATS." default:"127.0.0.1:4222"`
+	Store   string `help:"Embedded document store." default:"127.0.0.1:27017"`
+	Demo    bool   `help:"Add a demo portal with accounts, and a clock that can be moved. Loopback addresses only."`
+}
+
+// problems returns what is wrong with the flags, all at once.
+func (p place) problems() []string {
+	var out []string
+	for _, a := range []struct {
+		flag, addr string
+		loopback   bool
+	}{
+		{"--listen", p.Listen, p.Demo},
+		{"--ops", p.Ops, p.Demo},
+		{"--sandbox", p.Sandbox, true},
+		{"--nats", p.NATS, true},
+		{"--store", p.Store, true},
+	} {
+		host, _, err := net.SplitHostPort(a.addr)
+		if err != nil {
+			out = append(out, fmt.Sprintf("%s: %q is not host:port", a.flag, a.addr))
+			continue
+		}
+		ip, err := netip.ParseAddr(host)
+		if a.loopback && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+			why := "the embedded parts ask for no credentials"
+			if p.Demo {
+				why = "everybody knows the demo's passwords"
+			}
+			out = append(out, fmt.Sprintf("%s: %s is not a loopback address, and %s", a.flag, a.addr, why))
+		}
+	}
+	return out
+}
+
+// infra is the set of embedded parts that run.
+type infra struct {
+	nats  *embedded.NATS
+	store *embedded.Store
+	sns   *embedded.SNS
+	keys  map[contract.Service]string
+	// vars are the settings by which services find the parts.
+	vars map[string]string
+}
+
+// startInfra makes the keys and starts each part for which the environment names no other.
+func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *slog.Logger) (_ *infra, err error) {
+	if problems := p.problems(); len(problems) > 0 {
+		return nil, &config.Error{Problems: problems}
+	}
+	if err := os.MkdirAll(p.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	i := &infra{vars: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.stop())
+		}
+	}()
+	if i.keys, err = seal.Generate(filepath.Join(p.Data, "keys"), services()); err != nil {
+		return nil, err
+	}
+	var parts errgroup.Group
+	if vars["NATS_URL"] == "" {
+		parts.Go(func() (err error) {
+			i.nats, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(p.Data, "nats"), Addr: p.NATS, Log: log})
+			return err
+		})
+	}
+	if vars["MONGODB_URI"] == "" {
+		parts.Go(func() (err error) {
+			i.store, err = embedded.StartStore(embedded.StoreOptions{Dir: filepath.Join(p.Data, "store"), Addr: p.Store, Log: log})
+			return err
+		})
+	}
+	if vars["AWS_ENDPOINT_URL_SNS"] == "" {
+		parts.Go(func() (err error) {
+			i.sns, err = embedded.StartSNS(embedded.SNSOptions{Addr: p.Sandbox, Clock: virtual, Log: log})
+			return err
+		})
+	}
+	if err := parts.Wait(); err != nil {
+		return nil, err
+	}
+	if i.nats != nil {
+		i.vars["NATS_URL"] = i.nats.URL()
+	}
+	if i.store != nil {
+		i.vars["MONGODB_URI"] = i.store.URI()
+	}
+	if i.sns != nil {
+		// The endpoint takes any signature; the SDK wants something to sign with.
+		i.vars["AWS_ENDPOINT_URL_SNS"] = i.sns.URL()
+		i.vars["AWS_REGION"], i.vars["AWS_ACCESS_KEY_ID"], i.vars["AWS_SECRET_ACCESS_KEY"] = "us-east-1", "sandbox", "sandbox"
+	}
+	return i, nil
+}
+
+// stop ends the parts.
+func (i *infra) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), service.StopTimeout)
+	defer cancel()
+	var errs []error
+	if i.sns != nil {
+		errs = append(errs, i.sns.Close(ctx))
+	}
+	if i.store != nil {
+		errs = append(errs, i.store.Close(ctx))
+	}
+	if i.nats != nil {
+		errs = append(errs, i.nats.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func services() []contract.Service {
+	return []contract.Service{contract.AuthGateway, contract.TOTP, contract.SMSDispatcher, contract.Policy}
+}
+
+// infraCommand is `sallyport infra`.
+type infraCommand struct{ place }
+
+// Run runs the embedded parts until SIGTERM or SIGINT.
+func (c *infraCommand) Run() error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	vars := config.Environ()
+	log, err := newLog(vars)
+	if err != nil {
+		return err
+	}
+	i, err := startInfra(c.place, vars, nil, log)
+	if err != nil {
+		return err
+	}
+	fmt.Println("# The embedded parts run. Each service needs these, and its own key file:")
+	for _, name := range []string{"NATS_URL", "MONGODB_URI", "AWS_ENDPOINT_URL_SNS", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		if v := i.vars[name]; v != "" {
+			fmt.Printf("export %s='%s'\n", name, v)
+		}
+	}
+	for _, s := range services() {
+		fmt.Printf("# %-15s KEYSET_FILE=%s\n", s, i.keys[s])
+	}
+	<-ctx.Done()
+	return i.stop()
+}
+
+// newLog is the log of a process with many parts: warnings only, unless LOG_LEVEL says otherwise.
+func newLog(vars map[string]string) (*slog.Logger, error) {
+	s, err := config.Load[struct {
+		Level slog.Level `env:"LOG_LEVEL" envDefault:"WARN"`
+	}](vars)
+	return service.NewLog(os.Stderr, s.Level), err
+}
+
+// startBound is how long everything together may take to start.
+const startBound = 60 * time.Second

@@ -1,0 +1,44 @@
+// Command sallyport answers: how does an operator run Sallyport and do what must not wait for a page?
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"sallyport/pkg/config"
+)
+
+// commands are all there is; kong makes flags and help of them.
+type commands struct {
+	Up    upCommand    `cmd:"" help:"Run everything in one process: the four services on an embedded NATS, document store and SNS endpoint."`
+	Infra infraCommand `cmd:"" help:"Run the embedded parts alone, for services started as separate processes."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run returns the exit status: 0 for success, 1 for a fault, 2 for flags or settings that are not usable.
+func run(args []string) int {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("sallyport"), kong.UsageOnError(), kong.Description("A self-hosted second-factor gate for customer portals."))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sallyport: %v (see sallyport --help)\n", err)
+		return 2
+	}
+	if err := k.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "sallyport: %v\n", err)
+		var settings *config.Error
+		if errors.As(err, &settings) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
