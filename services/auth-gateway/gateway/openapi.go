@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -58,13 +61,13 @@ func unmarshalStrict(data []byte, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// handle adds one route of the JSON API: "METHOD /path", with who may use it and how it answers.
-func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary string, h func(context.Context, *I) (*O, error)) {
+// handle adds one route of the JSON API: "METHOD /path", with who may use it, what it is for and how it refuses.
+func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary, description string, own []contract.Code, h func(context.Context, *I) (*O, error)) {
 	method, path, _ := strings.Cut(route, " ")
 	op := huma.Operation{
 		OperationID: operationID(method, path), Method: method, Path: path, DefaultStatus: status, Summary: summary,
-		Tags: []string{tag}, Errors: statusesOf(who), MaxBodyBytes: maxBody,
-		Description: "For: " + who.name + ".",
+		Tags: []string{tag}, MaxBodyBytes: maxBody, Description: description,
+		Responses: describeRefusals(api, refusals(who, own)),
 		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 			token, _ := strings.CutPrefix(c.Header("Authorization"), "Bearer ")
 			s, err := g.admit(c.Context(), who, token)
@@ -89,6 +92,31 @@ func handle[I, O any](g *gateway, api huma.API, who guard, route string, status 
 		}
 		return out, nil
 	})
+}
+
+// describeRefusals describes the problem documents of a route: one response per status, one example per code.
+func describeRefusals(api huma.API, codes []contract.Code) map[string]*huma.Response {
+	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	out := make(map[string]*huma.Response)
+	add := func(status int, code contract.Code) {
+		key := strconv.Itoa(status)
+		r := out[key]
+		if r == nil {
+			r = &huma.Response{
+				Description: http.StatusText(status),
+				Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema, Examples: map[string]*huma.Example{}}},
+			}
+			out[key] = r
+		}
+		r.Content["application/problem+json"].Examples[string(code)] = &huma.Example{Value: map[string]any{
+			"type": "about:blank", "title": http.StatusText(status), "status": status, "code": string(code), "detail": "What went wrong, for people.",
+		}}
+	}
+	for _, code := range codes {
+		add(statusOf[code], code)
+	}
+	add(http.StatusBadRequest, contract.InvalidRequest)
+	return out
 }
 
 // operationID makes "post-v1-sign-ins-id-verify" of a route.

@@ -32,7 +32,10 @@ func (g *gateway) pageBrand(c *fiber.Ctx) error {
 	if p, err := g.portal(c.UserContext()); err == nil {
 		brand = brandOf(p)
 	}
-	c.Set(fiber.HeaderCacheControl, "public, max-age=300")
+	if c.Query("v") != "" {
+		// Pages link the look by its content, so that a change has another address.
+		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
+	}
 	c.Set(fiber.HeaderContentType, "text/css; charset=utf-8")
 	return c.Send(web.BrandCSS(brand))
 }
@@ -529,7 +532,7 @@ func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal
 	if refusal != nil {
 		page.RecoveryOpen = true
 		if refusal.Code == contract.InvalidCredentials {
-			page.StepUp.PasswordError = web.Text(refusal.Detail)
+			page.StepUp.PasswordError = web.PasswordWrong
 		} else {
 			page.StepUp.CodeError, page.StepUp.AttemptsLeft, page.StepUp.LockedUntil, page.StepUp.ClockOffset = codeRefusal(refusal)
 		}

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"context"
-	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
@@ -27,25 +27,35 @@ var (
 	steppedUp   = guard{name: "Master Admin with step-up", session: true, admin: true, stepUp: true}
 )
 
-// routeAPI is the JSON API: every route with its guard.
+// The refusals that every route may answer with, by guard; a route adds its own.
+var (
+	always     = []contract.Code{contract.InvalidRequest, contract.Unavailable, contract.InternalError}
+	ofSignIn   = []contract.Code{contract.Unauthenticated, contract.NotFound, contract.Conflict, contract.Expired}
+	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
+	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
+	ofPassword = []contract.Code{contract.InvalidCredentials}
+)
+
+// routeAPI is the JSON API: every route with its guard, its answer, what it is for, and its own refusals.
 func (g *gateway) routeAPI(api huma.API) {
 	const signIns, session, account, admin = "Sign-ins", "Session", "Account", "Administration"
-	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", g.apiBegin)
-	handle(g, api, signInsOwn, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", g.apiSignIn)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", g.apiEnroll)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", g.apiConfirm)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/skip", 200, signIns, "Decline to enrol", g.apiSkip)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/resend", 200, signIns, "Send a new code", g.apiResend)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/verify", 200, signIns, "Verify a code", g.apiVerify)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/recover", 200, signIns, "Use a recovery code", g.apiRecover)
-	handle(g, api, signedIn, "GET /v1/session", 200, session, "Who is signed in", g.apiSession)
-	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", g.apiSignOut)
-	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up with password and code", g.apiStepUp)
-	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", g.apiStepUpSend)
-	handle(g, api, signedIn, "GET /v1/account", 200, account, "Look at your second factor", g.apiAccount)
-	handle(g, api, signedIn, "POST /v1/account/recovery-codes", 200, account, "Make new recovery codes", g.apiRecoveryCodes)
-	handle(g, api, masterAdmin, "GET /v1/admin/settings", 200, admin, "Read the settings", g.apiSettings)
-	handle(g, api, steppedUp, "PUT /v1/admin/settings", 200, admin, "Change the settings", g.apiChangeSettings)
+	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
+	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal.", codes(ofPassword), g.apiBegin)
+	handle(g, api, signInsOwn, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is.", nil, g.apiSignIn)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", "Authenticator app: shows the secret, the same one until it is confirmed. Text message: sends a code to the number.", codes(ofTexts), g.apiEnroll)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again.", codes(ofCodes), g.apiConfirm)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/skip", 200, signIns, "Decline to enrol", "Where can_skip says so. The skip is remembered.", codes([]contract.Code{contract.Forbidden}), g.apiSkip)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/resend", 200, signIns, "Send a new code", "The earlier code is dead. Waits grow; wrong codes stay counted.", codes(ofTexts), g.apiResend)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/verify", 200, signIns, "Verify a code", "A code succeeds once. Five wrong ones in a row close the factor for a while.", codes(ofCodes), g.apiVerify)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/recover", 200, signIns, "Use a recovery code", "The code is spent, the old factor is dead, other sessions end, and the sign-in goes on with a new enrolment.", codes(ofCodes), g.apiRecover)
+	handle(g, api, signedIn, "GET /v1/session", 200, session, "Who is signed in", "The person, how they proved who they are, and until when.", nil, g.apiSession)
+	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", "The session is dead everywhere within milliseconds.", nil, g.apiSignOut)
+	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
+	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.Conflict}), g.apiStepUpSend)
+	handle(g, api, signedIn, "GET /v1/account", 200, account, "Look at your second factor", "Profile, factors and how many recovery codes are left.", nil, g.apiAccount)
+	handle(g, api, signedIn, "POST /v1/account/recovery-codes", 200, account, "Make new recovery codes", "Ten codes, shown this once; earlier ones are dead. Needs a sign-in with a second factor, or a step-up, at most five minutes old.", codes([]contract.Code{contract.StepUpRequired, contract.Forbidden}), g.apiRecoveryCodes)
+	handle(g, api, masterAdmin, "GET /v1/admin/settings", 200, admin, "Read the settings", "Who must have a second factor.", nil, g.apiSettings)
+	handle(g, api, steppedUp, "PUT /v1/admin/settings", 200, admin, "Change the settings", "Needs a step-up, a second factor of your own, and the current version.", codes([]contract.Code{contract.Conflict}), g.apiChangeSettings)
 }
 
 // routePages is everything for a browser: every route with its guard.
@@ -116,16 +126,21 @@ func bearer(ctx context.Context) string {
 	return t
 }
 
-// statusesOf are the refusals that a route may answer with, for its description.
-func statusesOf(who guard) []int {
-	codes := []int{http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	switch {
-	case who.session:
-		codes = append(codes, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict)
-	case who.name == signInsOwn.name:
-		codes = append(codes, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone)
-	default:
-		codes = append(codes, http.StatusUnauthorized)
+// refusals are all codes that a route may answer with.
+func refusals(who guard, own []contract.Code) []contract.Code {
+	all := slices.Concat(always, own)
+	if who.name == signInsOwn.name {
+		all = append(all, ofSignIn...)
 	}
-	return codes
+	if who.session {
+		all = append(all, contract.Unauthenticated)
+	}
+	if who.admin {
+		all = append(all, contract.Forbidden)
+	}
+	if who.stepUp {
+		all = append(all, contract.StepUpRequired)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
