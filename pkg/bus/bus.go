@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,7 +112,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 			break
 		}
 		if !pause(ctx, 200*time.Millisecond) {
-			return nil, fmt.Errorf("NATS at %s: %w", o.URL, err)
+			return nil, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
 		}
 	}
 	if b.js, err = jetstream.New(b.nc); err != nil {
@@ -123,9 +125,23 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		}
 		if !pause(ctx, 200*time.Millisecond) {
 			b.nc.Close()
-			return nil, fmt.Errorf("JetStream at %s: %w", o.URL, err)
+			return nil, fmt.Errorf("JetStream at %s: %w", shown(o.URL), err)
 		}
 	}
+}
+
+// shown is a list of URLs as an operator may see it: without passwords.
+func shown(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, raw := range list {
+		u, err := url.Parse(strings.TrimSpace(raw))
+		if err != nil {
+			list[i] = "(not a URL)"
+			continue
+		}
+		list[i] = u.Redacted()
+	}
+	return strings.Join(list, ",")
 }
 
 // pause waits for d of real time; false means that ctx ended first.
@@ -175,8 +191,13 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
+// windDown is how long events in hand may take at stop before their context ends.
+const windDown = 2 * time.Second
+
 // Drain takes no new calls and events and finishes those in hand, bounded by ctx. The connection stays, for what they
-// still have to send. nats.go's own Drain closes before handlers in goroutines have answered, and loses their replies.
+// still have to send. An event that takes more than two seconds is asked to end and is delivered again; calls end with
+// their caller's patience. nats.go's own Drain closes before handlers in goroutines have answered, and loses their
+// replies.
 func (b *Bus) Drain(ctx context.Context) error {
 	b.mu.Lock()
 	subs, consumers := b.subs, b.consumers
@@ -184,25 +205,41 @@ func (b *Bus) Drain(ctx context.Context) error {
 	b.mu.Unlock()
 	for _, c := range consumers {
 		c.stop()
+		defer c.cancel()
 	}
+	var gone []<-chan struct{}
 	for _, s := range subs {
-		gone := make(chan struct{})
-		s.SetClosedHandler(func(string) { close(gone) })
+		ended := make(chan struct{})
+		s.SetClosedHandler(func(string) { close(ended) })
 		if err := s.Drain(); err != nil {
 			continue // the connection is gone, and the subscription with it
 		}
-		select {
-		case <-gone:
-		case <-ctx.Done():
-		}
+		gone = append(gone, ended)
+	}
+	for _, c := range consumers {
+		gone = append(gone, c.ended)
 	}
 	done := make(chan struct{})
-	go func() { b.work.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return errors.New("work was still in hand when the time to stop was over")
+	go func() {
+		for _, ended := range gone {
+			<-ended
+		}
+		b.work.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(windDown)
+	defer grace.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-grace.C:
+			for _, c := range consumers {
+				c.cancel()
+			}
+		case <-ctx.Done():
+			return errors.New("work was still in hand when the time to stop was over")
+		}
 	}
 }
 
@@ -236,6 +273,11 @@ func RequestID(ctx context.Context) string {
 }
 
 type callIDKey struct{}
+
+// WithCallID puts a call id on ctx, as [Handle] does for its handlers: for a test that repeats a call on another replica.
+func WithCallID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, callIDKey{}, id)
+}
 
 // CallID returns the id of the call that a handler is answering: the same one when the caller tries again.
 func CallID(ctx context.Context) string {

@@ -41,10 +41,15 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 		rep, err = answer[Rep](reply)
 	} else {
 		b.log.Warn("call failed", slog.String("subject", call.Subject), slog.String("request_id", RequestID(ctx)), slog.Any("error", err))
-		err = contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+		err = unavailable()
 	}
 	b.metrics.call("client", call.Subject, err, time.Since(start))
 	return rep, err
+}
+
+// unavailable is what a person is told when a part does not answer.
+func unavailable() *contract.Error {
+	return contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
 }
 
 func (b *Bus) attempt(ctx context.Context, msg *nats.Msg, bound time.Duration) (*nats.Msg, error) {
@@ -117,7 +122,7 @@ func (b *Bus) run(subject string, header nats.Header, h func(context.Context) (a
 	start := time.Now()
 	id := header.Get(contract.HeaderRequestID)
 	ctx := WithRequestID(context.Background(), id)
-	ctx = context.WithValue(ctx, callIDKey{}, header.Get(contract.HeaderCallID))
+	ctx = WithCallID(ctx, header.Get(contract.HeaderCallID))
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	value, err := func() (v any, err error) {

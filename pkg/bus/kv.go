@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"sallyport/pkg/contract"
 )
 
 // Errors of a bucket.
@@ -25,9 +24,12 @@ var (
 // KV is a bucket of JSON values that expire by themselves: on disk, replicated, changed by compare-and-set.
 // Keys are letters, digits, '-', '_' and '.'.
 type KV[T any] struct {
-	kv   jetstream.KeyValue
-	bus  *Bus
-	seen atomic.Int64 // real time in ns when our own heartbeat last came back through the watch
+	kv  jetstream.KeyValue
+	bus *Bus
+	// What the watch knows: when (real time in ns) our own heartbeat last came back through it, and during which of
+	// the bus's connections, counted from one, it read the whole bucket.
+	seen   atomic.Int64
+	synced atomic.Uint64
 }
 
 // heartbeat is the prefix of the keys by which a watcher proves to itself that it still sees the bucket.
@@ -35,8 +37,9 @@ const heartbeat = "_beat."
 
 // Freshness: a watcher writes a heartbeat every second and is blind when it has not seen one for three.
 const (
-	beatEvery = time.Second
-	blindFor  = 3 * time.Second
+	beatEvery  = time.Second
+	blindFor   = 3 * time.Second
+	checkEvery = 100 * time.Millisecond // how soon a lost connection is noticed
 )
 
 // OpenKV makes sure of a bucket. Values vanish maxAge (real time) after their last write; that only sweeps: whoever
@@ -55,7 +58,7 @@ func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duratio
 // unseen turns a fault of the bucket into the refusal that a person sees.
 func (k *KV[T]) unseen(op string, err error) error {
 	k.bus.log.Warn("bucket does not answer", slog.String("bucket", k.kv.Bucket()), slog.String("operation", op), slog.Any("error", err))
-	return contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+	return unavailable()
 }
 
 // Create writes a new key and returns its revision; [ErrKeyChanged] if it exists.
@@ -124,57 +127,141 @@ func (k *KV[T]) Delete(ctx context.Context, key string) error {
 }
 
 // Watch calls each for everything in the bucket and then for every change, in order, from one goroutine; value is nil
-// for a removed key. It returns when the whole bucket was seen, and goes on until ctx ends. [KV.Fresh] tells whether
-// it still sees.
+// for a removed key, or one whose value does not decode. It returns when the whole bucket was seen, and goes on until
+// ctx ends. A bucket has one watch.
+//
+// A watch that is lost (with the connection, or because the server forgot it) is begun again: the whole bucket is read,
+// and each hears of what was removed meanwhile. Until then [KV.Fresh] is false; whenever it is true, what each was told
+// is the bucket as it was at most three seconds ago.
 func (k *KV[T]) Watch(ctx context.Context, each func(key string, value *T, revision uint64)) error {
-	w, err := k.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", k.kv.Bucket(), err)
-	}
-	own := heartbeat + NewID()
-	loaded := make(chan struct{})
+	loaded := make(chan error, 1)
 	go func() {
-		defer w.Stop() //nolint:errcheck // the context has ended it already
-		first := true
+		w := watch[T]{k: k, each: each, own: heartbeat + NewID(), known: make(map[string]uint64), loaded: func() { loaded <- nil }}
 		for {
-			select {
-			case <-ctx.Done():
+			err := w.follow(ctx)
+			if w.loaded != nil {
+				loaded <- err
 				return
-			case e, ok := <-w.Updates():
-				switch {
-				case !ok:
-					return // not fresh any more: sessions are refused
-				case e == nil:
-					if first {
-						first = false
-						close(loaded)
-					}
-				case e.Key() == own:
-					k.seen.Store(time.Now().UnixNano())
-				case len(e.Key()) > len(heartbeat) && e.Key()[:len(heartbeat)] == heartbeat:
-				case e.Operation() != jetstream.KeyValuePut:
-					each(e.Key(), nil, e.Revision())
-				default:
-					var t T
-					if json.Unmarshal(e.Value(), &t) == nil {
-						each(e.Key(), &t, e.Revision())
-					}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			k.bus.log.Warn("watch is lost and begun again", slog.String("bucket", k.kv.Bucket()), slog.Any("error", err))
+			for again := true; again; again = !k.bus.nc.IsConnected() {
+				if !pause(ctx, checkEvery) {
+					return
 				}
 			}
 		}
 	}()
 	select {
-	case <-loaded:
+	case err := <-loaded:
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", k.kv.Bucket(), err)
+		}
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("watch %s: %w", k.kv.Bucket(), ctx.Err())
 	}
-	k.seen.Store(time.Now().UnixNano())
-	go k.beat(ctx, own)
-	return nil
+}
+
+// watch is the state of one [KV.Watch] over all its connections.
+type watch[T any] struct {
+	k      *KV[T]
+	each   func(key string, value *T, revision uint64)
+	own    string            // key of our heartbeat
+	known  map[string]uint64 // what each was told of, with its revision
+	loaded func()            // called once
+}
+
+// follow reads the whole bucket and then its changes until it cannot be sure to see them any more, and says why.
+func (w *watch[T]) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	connection := w.k.connection()
+	updates, err := w.k.kv.WatchAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = updates.Stop() // it may be gone already
+		go func() {
+			for range updates.Updates() { //nolint:revive // the library blocks until somebody takes what it has left
+			}
+		}()
+	}()
+	present, loading := make(map[string]bool), true
+	var newest uint64
+	heard := time.Now() // when anything came; after loading, our heartbeat
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-check.C:
+			if w.k.connection() != connection {
+				return errors.New("the connection was lost")
+			}
+			if time.Since(heard) > blindFor {
+				return errors.New("nothing comes any more")
+			}
+		case e, ok := <-updates.Updates():
+			if !ok {
+				return errors.New("the server ended it")
+			}
+			if e == nil { // the whole bucket was read
+				for key, revision := range w.known {
+					if !present[key] {
+						w.tell(key, nil, max(newest, revision+1))
+					}
+				}
+				present, loading, heard = nil, false, time.Now()
+				w.k.seen.Store(heard.UnixNano())
+				w.k.synced.Store(connection)
+				if w.loaded != nil {
+					w.loaded()
+					w.loaded = nil
+				}
+				go w.beat(ctx)
+				continue
+			}
+			newest = max(newest, e.Revision())
+			if loading {
+				heard, present[e.Key()] = time.Now(), true
+			}
+			if strings.HasPrefix(e.Key(), heartbeat) {
+				if e.Key() == w.own && !loading {
+					heard = time.Now()
+					w.k.seen.Store(heard.UnixNano())
+				}
+				continue
+			}
+			var value *T
+			if e.Operation() == jetstream.KeyValuePut {
+				value = new(T)
+				if err := json.Unmarshal(e.Value(), value); err != nil {
+					w.k.bus.log.Error("a value does not decode", slog.String("bucket", w.k.kv.Bucket()), slog.Uint64("revision", e.Revision()))
+					value = nil
+				}
+			}
+			w.tell(e.Key(), value, e.Revision())
+		}
+	}
+}
+
+// tell passes a change on and remembers what is there.
+func (w *watch[T]) tell(key string, value *T, revision uint64) {
+	if value == nil {
+		delete(w.known, key)
+	} else {
+		w.known[key] = revision
+	}
+	w.each(key, value, revision)
 }
 
 // beat writes the watcher's own heartbeat.
-func (k *KV[T]) beat(ctx context.Context, own string) {
+func (w *watch[T]) beat(ctx context.Context) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
@@ -183,13 +270,22 @@ func (k *KV[T]) beat(ctx context.Context, own string) {
 			return
 		case <-tick.C:
 			bound, cancel := context.WithTimeout(ctx, beatEvery)
-			_, _ = k.kv.Put(bound, own, []byte("{}")) // what counts is whether it comes back
+			_, _ = w.k.kv.Put(bound, w.own, []byte("{}")) // what counts is whether it comes back
 			cancel()
 		}
 	}
 }
 
-// Fresh tells whether the watch sees the bucket as it is, at most three seconds ago. Costs an atomic read.
+// connection numbers the bus's connections from one; 0 means that there is none now.
+func (k *KV[T]) connection() uint64 {
+	if !k.bus.nc.IsConnected() {
+		return 0
+	}
+	return k.bus.nc.Stats().Reconnects + 1
+}
+
+// Fresh tells whether the watch sees the bucket as it is, at most three seconds ago. Costs no request.
 func (k *KV[T]) Fresh() bool {
-	return k.bus.nc.IsConnected() && time.Since(time.Unix(0, k.seen.Load())) < blindFor
+	c := k.connection()
+	return c != 0 && k.synced.Load() == c && time.Since(time.Unix(0, k.seen.Load())) < blindFor
 }

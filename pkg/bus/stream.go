@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ func NewLetter[T any](ctx context.Context, ev contract.Event[T], id string, msg 
 	return Letter{ID: id, Subject: ev.Subject, Data: data, Request: RequestID(ctx), At: at}, nil
 }
 
-// Send publishes a letter and returns when the stream has it on disk. Sending it again changes nothing.
+// Send publishes a letter and returns when the stream has it on disk. Sending it again changes nothing. Its error
+// carries a [*contract.Error], unavailable: whether the stream has the letter is not known then.
 func (b *Bus) Send(ctx context.Context, l Letter) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
@@ -45,7 +47,7 @@ func (b *Bus) Send(ctx context.Context, l Letter) error {
 		contract.HeaderRequestID: {l.Request},
 	}}
 	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID)); err != nil {
-		return fmt.Errorf("publish %s: %w", l.Subject, err)
+		return fmt.Errorf("publish %s: %w (%w)", l.Subject, err, unavailable())
 	}
 	return nil
 }
@@ -90,7 +92,13 @@ type dead struct{ error }
 // Dead marks err as beyond retry: the event goes to the dead-letter stream at once.
 func Dead(err error) error { return dead{err} }
 
-type consumer struct{ stop func() }
+// consumer is a running [Consume]: stop ends intake, ended is closed when nothing comes any more, cancel ends the
+// context of events in hand.
+type consumer struct {
+	stop   func()
+	ended  <-chan struct{}
+	cancel func()
+}
 
 // Consume gives every event of ev to h, through a durable consumer that all replicas of this service share. An event
 // is acknowledged when h returns nil; otherwise it comes again after a growing delay, and after MaxDeliver deliveries,
@@ -106,41 +114,113 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 		o.MaxDeliver = 20
 	}
 	name := string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(ev.Subject, "sallyport."), ".", "-")
-	c, err := b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
-		// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
-		MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
-	})
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", name, err)
-	}
 	// Work in hand is finished at stop, so its context is not the starter's.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	slots := make(chan struct{}, o.Workers)
-	running, err := c.Consume(func(msg jetstream.Msg) {
-		slots <- struct{}{}
+	slots, stopping := make(chan struct{}, o.Workers), make(chan struct{})
+	take := func(msg jetstream.Msg) {
+		select {
+		case <-stopping:
+			_ = msg.Nak() // fetched but not begun: another replica gets it now, not after AckWait
+			return
+		default:
+		}
+		select {
+		case <-stopping:
+			_ = msg.Nak()
+			return
+		case slots <- struct{}{}:
+		}
 		b.work.Add(1)
 		go func() {
 			defer func() { <-slots; b.work.Done() }()
 			outcome := deliver(work, b, ev, o, msg, h)
 			b.metrics.consumed.WithLabelValues(ev.Subject, outcome).Inc()
 		}()
-	}, jetstream.PullMaxMessages(2*o.Workers), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(2*time.Second),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			b.log.Warn("consumer trouble", slog.String("consumer", name), slog.Any("error", err))
-		}))
+	}
+	begin := func(ctx context.Context) (jetstream.ConsumeContext, error) {
+		c, err := b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
+			Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
+			// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
+			MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("consumer %s: %w", name, err)
+		}
+		running, err := c.Consume(take, jetstream.PullMaxMessages(2*o.Workers), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(2*time.Second),
+			jetstream.ConsumeErrHandler(func(running jetstream.ConsumeContext, err error) {
+				b.log.Warn("consumer trouble", slog.String("consumer", name), slog.Any("error", err))
+				// The library asks a consumer that is no more for ever.
+				go func() {
+					if b.lost(string(ev.Stream), name) {
+						running.Stop()
+					}
+				}()
+			}))
+		if err != nil {
+			return nil, fmt.Errorf("consumer %s: %w", name, err)
+		}
+		return running, nil
+	}
+	running, err := begin(ctx)
 	if err != nil {
 		cancel()
-		return fmt.Errorf("consumer %s: %w", name, err)
+		return err
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stopping:
+				running.Drain()
+				<-running.Closed()
+				return
+			case <-running.Closed():
+			}
+			// The server has lost the consumer, or the whole stream: what was in it is gone, what comes must not be.
+			b.log.Error("consumer is gone and made again", slog.String("consumer", name))
+			if running = b.again(stopping, begin); running == nil {
+				return
+			}
+		}
+	}()
 	b.mu.Lock()
-	b.consumers = append(b.consumers, &consumer{stop: func() {
-		running.Stop()
-		<-running.Closed()
-		cancel() // handlers wind down; what they do not finish is delivered again
-	}})
+	b.consumers = append(b.consumers, &consumer{stop: func() { close(stopping) }, ended: ended, cancel: cancel})
 	b.mu.Unlock()
 	return nil
+}
+
+// lost tells whether the server knows for sure that there is no such consumer.
+func (b *Bus) lost(stream, name string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
+	defer cancel()
+	_, err := b.js.Consumer(ctx, stream, name)
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+}
+
+// again makes sure of the streams and begins to consume, until it succeeds or stopping is closed (nil). It waits before
+// each attempt: a server that is still deleting a stream must not be asked for a new one of the same name.
+func (b *Bus) again(stopping <-chan struct{}, begin func(context.Context) (jetstream.ConsumeContext, error)) jetstream.ConsumeContext {
+	for {
+		select {
+		case <-stopping:
+			return nil
+		case <-b.closed:
+			return nil
+		case <-time.After(time.Second):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err := b.ensureStreams(ctx)
+		var running jetstream.ConsumeContext
+		if err == nil {
+			running, err = begin(ctx)
+		}
+		cancel()
+		if err == nil {
+			return running
+		}
+		b.log.Warn("consumer trouble", slog.Any("error", err))
+	}
 }
 
 func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o ConsumeOptions, msg jetstream.Msg, h func(context.Context, Delivery[T]) error) string {
@@ -157,9 +237,17 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	if id == "" {
 		id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
 	}
-	err = h(WithRequestID(ctx, msg.Headers().Get(contract.HeaderRequestID)), Delivery[T]{
-		Message: m, ID: id, Subject: ev.Subject, PublishedAt: meta.Timestamp, Attempt: meta.NumDelivered, InProgress: msg.InProgress,
-	})
+	err = func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				b.log.Error("handler panicked", slog.String("subject", ev.Subject), slog.String("stack", string(debug.Stack())))
+				err = errors.New("panic")
+			}
+		}()
+		return h(WithRequestID(ctx, msg.Headers().Get(contract.HeaderRequestID)), Delivery[T]{
+			Message: m, ID: id, Subject: ev.Subject, PublishedAt: meta.Timestamp, Attempt: meta.NumDelivered, InProgress: msg.InProgress,
+		})
+	}()
 	var d dead
 	switch {
 	case err == nil:
@@ -237,7 +325,7 @@ func (b *Bus) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) 
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
 	var out []DeadLetter
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && len(out) < limit; seq++ {
+	for seq := max(1, info.State.FirstSeq); seq <= info.State.LastSeq && len(out) < limit; seq++ {
 		m, err := s.GetMsg(ctx, seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue

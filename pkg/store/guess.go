@@ -22,7 +22,11 @@ func GuessGuard(field string, now time.Time) bson.D {
 			{Key: lastAt, Value: bson.D{{Key: "$lte", Value: now.Add(-w.Wait)}}},
 		})
 	}
-	free := bson.D{{Key: failures, Value: bson.D{{Key: "$nin", Value: closing}, {Key: "$lt", Value: lockout.Limit}}}}
+	// A document without the field has no failures: $nin and $not hold for it, $lt would not.
+	free := bson.D{{Key: failures, Value: bson.D{
+		{Key: "$nin", Value: closing},
+		{Key: "$not", Value: bson.D{{Key: "$gte", Value: lockout.Limit}}},
+	}}}
 	return bson.D{{Key: "$or", Value: append(bson.A{free}, open...)}}
 }
 

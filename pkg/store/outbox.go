@@ -129,12 +129,17 @@ func (o *Outbox) sweep(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, n := range notes {
-		if err := o.relay(ctx, n); err != nil {
-			return fmt.Errorf("%s: %w", n.ID, err)
+		// One letter that cannot be sent must not hold up the others.
+		if err := o.relay(ctx, n); err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", n.ID, err)
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return failed
 }
 
 // Close waits for relays in hand, bounded by ctx; the rest is found at the next start.

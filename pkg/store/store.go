@@ -94,9 +94,9 @@ func (d *DB) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for operations in hand, bounded by ctx, and disconnects.
+// Close waits for operations in hand, bounded by ctx, and disconnects. Closing twice is harmless.
 func (d *DB) Close(ctx context.Context) error {
-	if err := d.client.Disconnect(ctx); err != nil {
+	if err := d.client.Disconnect(ctx); err != nil && !errors.Is(err, mongo.ErrClientDisconnected) {
 		return fmt.Errorf("document store: %w", err)
 	}
 	return nil
@@ -111,7 +111,10 @@ type Index struct {
 }
 
 // EnsureIndexes creates what is missing. Indexes are declared in code, beside the queries that need them.
+// Building one over many documents may take its time: a minute for all of them.
 func (d *DB) EnsureIndexes(ctx context.Context, indexes []Index) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for _, i := range indexes {
 		m := mongo.IndexModel{Keys: i.Keys, Options: options.Index().SetName(i.Name).SetUnique(i.Unique)}
 		if _, err := d.db.Collection(i.Collection).Indexes().CreateOne(ctx, m); err != nil {
@@ -132,15 +135,24 @@ func Of[T any](d *DB, name string) Collection[T] {
 	return Collection[T]{c: d.db.Collection(name), d: d}
 }
 
+// bound limits an operation to [OpTimeout]; the driver's own time-out gives way to a deadline of ctx, however far.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, OpTimeout)
+}
+
 // Get reads one document by _id, or [ErrNotFound].
 func (c Collection[T]) Get(ctx context.Context, id string) (T, error) {
 	var t T
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	err := c.c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&t)
 	return t, c.fault("get", err)
 }
 
 // Insert writes a new document, or [ErrExists].
 func (c Collection[T]) Insert(ctx context.Context, doc T) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	_, err := c.c.InsertOne(ctx, doc)
 	return c.fault("insert", err)
 }
@@ -161,6 +173,8 @@ type Change struct {
 // does not hold; who needs to know which reads the document afterwards.
 func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, error) {
 	var t T
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
 	side := options.After
 	if ch.Before {
@@ -177,6 +191,8 @@ func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, erro
 // Update changes the document with this _id under a guard and tells whether it did. The same as [Collection.Apply],
 // without the document on the way back.
 func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (bool, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
 	r, err := c.c.UpdateOne(ctx, filter, ch.Update, options.UpdateOne().SetUpsert(ch.Upsert))
 	if err != nil {
@@ -187,12 +203,16 @@ func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (bool, 
 
 // Delete removes the document with this _id, or leaves it gone.
 func (c Collection[T]) Delete(ctx context.Context, id string) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	_, err := c.c.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
 	return c.fault("delete", err)
 }
 
 // Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index.
 func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
 	cur, err := c.c.Find(ctx, filter, options.Find().SetSort(sort).SetLimit(limit))
 	if err != nil {
 		return nil, c.fault("query", err)

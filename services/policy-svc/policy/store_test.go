@@ -1,0 +1,36 @@
+package policy
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sallyport/pkg/store"
+)
+
+// Line is a line of the audit log as the tests see it.
+type Line struct {
+	ID, Portal, Action, Actor, User, Request string
+	At                                       time.Time
+	Detail                                   map[string]string
+}
+
+// AuditLines reads the audit log of a database, in the order of ids.
+func AuditLines(ctx context.Context, db *store.DB) ([]Line, error) {
+	docs, err := store.Of[auditDoc](db, auditIn).Query(ctx, bson.D{}, bson.D{{Key: "_id", Value: 1}}, 10_000)
+	out := make([]Line, 0, len(docs))
+	for _, d := range docs {
+		out = append(out, Line{ID: d.ID, Portal: d.Portal, Action: string(d.Action), Actor: d.Actor, User: d.User, Request: d.Request, At: d.At, Detail: d.Detail})
+	}
+	return out, err
+}
+
+// Notes counts the letters that were announced and not relayed; -1 when the store does not tell.
+func Notes(ctx context.Context, db *store.DB) int {
+	notes, err := store.Of[bson.M](db, "outbox").Query(ctx, bson.D{}, bson.D{{Key: "_id", Value: 1}}, 10_000)
+	if err != nil {
+		return -1
+	}
+	return len(notes)
+}

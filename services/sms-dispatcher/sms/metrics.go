@@ -1,0 +1,70 @@
+package sms
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/contract"
+)
+
+// metrics of the service. Every label is a closed set whose series exist from the start.
+type metrics struct {
+	opened       *prometheus.CounterVec
+	attempts     *prometheus.CounterVec
+	ended        *prometheus.CounterVec
+	handover     prometheus.Histogram
+	verification *prometheus.CounterVec
+	paused       prometheus.Gauge
+	waiting      prometheus.Gauge
+}
+
+// result is how a typed code was answered.
+type result string
+
+const (
+	right   result = "right"
+	wrong   result = "wrong"
+	locked  result = "locked"
+	expired result = "expired"
+	refused result = "refused"
+)
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_challenges_opened_total", Help: "Challenges written, by purpose.",
+		}, []string{"purpose"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_attempts_total", Help: "Calls of SNS, by what became of the message.",
+		}, []string{"class"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_challenges_ended_total", Help: "Challenges by how their delivery ended.",
+		}, []string{"outcome"}),
+		handover: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sallyport_sms_handover_seconds", Help: "Time from writing a challenge to its hand-over to SNS.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+		}),
+		verification: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_verifications_total", Help: "Typed codes, by how they were answered.",
+		}, []string{"result"}),
+		paused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_queue_paused", Help: "1 while nothing is sent because SNS refuses our account or the daily budget is spent.",
+		}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (at most 500 are counted).",
+		}),
+	}
+	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.paused, m.waiting)
+	for _, p := range []contract.Purpose{contract.ForEnrolment, contract.ForSignIn, contract.ForStepUp} {
+		m.opened.WithLabelValues(string(p))
+	}
+	for _, c := range classes() {
+		m.attempts.WithLabelValues(string(c))
+	}
+	for _, o := range []contract.Outcome{contract.OutcomeSent, contract.OutcomeFailed, contract.OutcomeExpired, contract.OutcomeSuperseded} {
+		m.ended.WithLabelValues(string(o))
+	}
+	for _, v := range []result{right, wrong, locked, expired, refused} {
+		m.verification.WithLabelValues(string(v))
+	}
+	return m
+}

@@ -1,0 +1,100 @@
+package sms
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nyaruka/phonenumbers"
+
+	"sallyport/pkg/contract"
+)
+
+// longestPhone bounds what a person may type: fifteen digits with something between each two of them.
+const longestPhone = 40
+
+// Countries are the regions (ISO 3166-1 alpha-2) that may be texted. An empty list allows none.
+type Countries []string
+
+// UnmarshalText reads a list such as "US,CA,GB".
+func (c *Countries) UnmarshalText(text []byte) error {
+	*c = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		if part = strings.ToUpper(strings.TrimSpace(part)); part != "" && !slices.Contains(*c, part) {
+			*c = append(*c, part)
+		}
+	}
+	return nil
+}
+
+// unknown lists what is no region with telephone numbers.
+func (c Countries) unknown() []string {
+	var out []string
+	for _, region := range c {
+		if !phonenumbers.GetSupportedRegions()[region] {
+			out = append(out, region)
+		}
+	}
+	return out
+}
+
+// parsePhone turns a mobile number, in any usual way of writing it, into E.164. A number without a country code is
+// read as one of the allowed countries, in their order. The refusal says why, and never repeats the number.
+func parsePhone(typed string, allowed Countries) (string, *contract.Error) {
+	if len(typed) > longestPhone || strings.ContainsFunc(typed, func(r rune) bool { return r < ' ' || r == ';' || r == '=' }) {
+		return "", badPhone("This is not a telephone number.")
+	}
+	var refusal *contract.Error
+	for _, region := range allowed {
+		e164, err := parseIn(typed, region, allowed)
+		if err == nil {
+			return e164, nil
+		}
+		if refusal == nil {
+			refusal = err
+		}
+	}
+	if refusal == nil {
+		refusal = badPhone("Text messages are not available here.")
+	}
+	return "", refusal
+}
+
+// parseIn reads a number as somebody in the given region writes it.
+func parseIn(typed, region string, allowed Countries) (string, *contract.Error) {
+	n, err := phonenumbers.Parse(typed, region)
+	if err != nil {
+		return "", badPhone("This is not a telephone number. Please type it with its country code, such as +1 701 555 0123.")
+	}
+	switch n.GetCountryCode() {
+	case 870, 881, 882, 883:
+		return "", badPhone("Satellite and international network numbers cannot be used. Please use a mobile number.")
+	}
+	if n.GetExtension() != "" {
+		return "", badPhone("A number with an extension cannot receive text messages. Please use a mobile number.")
+	}
+	if !phonenumbers.IsValidNumber(n) {
+		return "", badPhone("No telephone has this number. Please check the digits and the country code.")
+	}
+	// The type comes first: of a premium number the price matters, not the country.
+	switch phonenumbers.GetNumberType(n) {
+	case phonenumbers.MOBILE, phonenumbers.FIXED_LINE_OR_MOBILE:
+	case phonenumbers.PREMIUM_RATE, phonenumbers.SHARED_COST:
+		return "", badPhone("Premium and shared-cost numbers cannot be used. Please use a mobile number.")
+	case phonenumbers.TOLL_FREE:
+		return "", badPhone("Toll-free numbers cannot be used. Please use a mobile number.")
+	case phonenumbers.FIXED_LINE:
+		return "", badPhone("This is a landline number, which cannot receive text messages. Please use a mobile number.")
+	default: // pagers, voice mail, Internet telephony, personal and company-wide numbers
+		return "", badPhone("This is not a mobile number. Please use one that receives text messages.")
+	}
+	if !slices.Contains(allowed, phonenumbers.GetRegionCodeForNumber(n)) {
+		return "", badPhone("Numbers of this country cannot be used here.")
+	}
+	return phonenumbers.Format(n, phonenumbers.E164), nil
+}
+
+func badPhone(sentence string) *contract.Error {
+	e := contract.Refuse(contract.InvalidRequest, "%s", sentence)
+	e.Field = "phone"
+	return e
+}

@@ -1,0 +1,121 @@
+package sms
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"sallyport/pkg/config"
+	"sallyport/pkg/secret"
+)
+
+// sender makes single calls of SNS. It never tries again: only who keeps the count may.
+type sender struct {
+	client      *sns.Client
+	credentials aws.CredentialsProvider
+	attributes  map[string]types.MessageAttributeValue
+	timeout     time.Duration
+}
+
+// newSender configures the AWS SDK: from the settings where they name region, credentials or endpoint, and otherwise
+// from the SDK's own chain (shared files, container and instance roles). The SDK logs nothing.
+func newSender(ctx context.Context, s Settings) (*sender, error) {
+	options := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		awsconfig.WithLogger(logging.Nop{}),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost = s.Workers
+		})),
+	}
+	if s.AWSRegion != "" {
+		options = append(options, awsconfig.WithRegion(s.AWSRegion))
+	}
+	if s.AWSAccessKeyID != "" {
+		options = append(options, awsconfig.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(s.AWSAccessKeyID, s.AWSSecretAccessKey.Reveal(), s.AWSSessionToken.Reveal())))
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, &config.Error{Problems: []string{"AWS: " + err.Error()}}
+	}
+	if cfg.Region == "" {
+		return nil, &config.Error{Problems: []string{"AWS_REGION: must be set"}}
+	}
+	out := &sender{credentials: cfg.Credentials, timeout: s.SendTimeout, attributes: map[string]types.MessageAttributeValue{
+		"AWS.SNS.SMS.SMSType": attribute("String", "Transactional"),
+	}}
+	if s.SenderID != "" {
+		out.attributes["AWS.SNS.SMS.SenderID"] = attribute("String", s.SenderID)
+	}
+	if s.MaxPriceUSD != "" {
+		out.attributes["AWS.SNS.SMS.MaxPrice"] = attribute("Number", s.MaxPriceUSD)
+	}
+	out.client = sns.NewFromConfig(cfg, func(o *sns.Options) {
+		if s.AWSEndpointURLSNS != "" {
+			o.BaseEndpoint = aws.String(s.AWSEndpointURLSNS)
+		}
+	})
+	return out, nil
+}
+
+func attribute(kind, value string) types.MessageAttributeValue {
+	return types.MessageAttributeValue{DataType: aws.String(kind), StringValue: aws.String(value)}
+}
+
+// send makes one call and tells what is known of it afterwards. The number and the text go nowhere else; SNS's error
+// messages, which may quote them, are not looked at.
+func (s *sender) send(ctx context.Context, phone, text secret.String) (messageID string, a answer) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	// Credentials may come over the network; a failure there has nothing to do with the message.
+	if s.credentials == nil {
+		return "", answer{Reach: reachedNothing}
+	}
+	if _, err := s.credentials.Retrieve(ctx); err != nil {
+		return "", answer{Reach: reachedNothing}
+	}
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	out, err := s.client.Publish(traced, &sns.PublishInput{
+		PhoneNumber: aws.String(phone.Reveal()), Message: aws.String(text.Reveal()), MessageAttributes: s.attributes,
+	})
+	if err == nil {
+		return aws.ToString(out.MessageId), answer{Status: http.StatusOK}
+	}
+	if !connected.Load() {
+		a.Reach = reachedNobody
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		a.Code = plainCode(api.ErrorCode())
+	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusMultipleChoices {
+		a.Status = response.HTTPStatusCode()
+	}
+	return "", a
+}
+
+var codeShape = regexp.MustCompile(`^[A-Za-z0-9.]{1,64}$`)
+
+// plainCode makes sure that what is logged as an error code is one.
+func plainCode(code string) string {
+	if !codeShape.MatchString(code) {
+		return "unknown"
+	}
+	return code
+}

@@ -1,0 +1,168 @@
+// Package sms answers: did a code that was sent to this person's phone come back?
+//
+// It keeps the numbers (sealed), opens challenges within the limits of limits.go, sends each challenge's text through
+// AWS SNS at most as often as step.go allows, and checks typed codes, each of which succeeds once. What is a rule is a
+// pure function: phone.go, mask.go, text.go, classify.go, limits.go and step.go import no bus and no store. store.go
+// holds every write, and is the only file that knows the database.
+package sms
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/clock"
+	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/seal"
+	"sallyport/pkg/secret"
+	"sallyport/pkg/service"
+)
+
+// Settings of sms-dispatcher.
+type Settings struct {
+	service.Settings
+
+	Countries   Countries     `env:"SMS_COUNTRIES,required,notEmpty" help:"regions that may be texted, e.g. US,CA,GB; all others are refused"`
+	SenderID    string        `env:"SMS_SENDER_ID" help:"sender name, where the carrier shows one: up to 11 letters and digits"`
+	MaxPriceUSD string        `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
+	DailyBudget int           `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
+	Workers     int           `env:"SMS_WORKERS" envDefault:"16" help:"how many texts are sent at once"`
+	SendTimeout time.Duration `env:"SMS_SEND_TIMEOUT" envDefault:"5s" help:"how long one call of SNS may take"`
+
+	AWSRegion          string        `env:"AWS_REGION" help:"region of SNS; without it, what the AWS SDK finds"`
+	AWSEndpointURLSNS  string        `env:"AWS_ENDPOINT_URL_SNS" help:"another SNS endpoint, e.g. a local one"`
+	AWSAccessKeyID     string        `env:"AWS_ACCESS_KEY_ID" help:"static credentials; without them, what the AWS SDK finds"`
+	AWSSecretAccessKey secret.String `env:"AWS_SECRET_ACCESS_KEY" help:"the secret of AWS_ACCESS_KEY_ID"`
+	AWSSessionToken    secret.String `env:"AWS_SESSION_TOKEN" help:"the session of AWS_ACCESS_KEY_ID, if it is a temporary one"`
+}
+
+var (
+	senderIDShape = regexp.MustCompile(`^[A-Za-z0-9]{1,11}$`)
+	anyLetter     = regexp.MustCompile(`[A-Za-z]`)
+)
+
+// Validate returns what is wrong with the settings.
+func (s Settings) Validate() []string {
+	out := s.Problems()
+	if bad := s.Countries.unknown(); len(bad) > 0 {
+		out = append(out, "SMS_COUNTRIES: not a region: "+strings.Join(bad, ", "))
+	}
+	if s.SenderID != "" && (!senderIDShape.MatchString(s.SenderID) || !anyLetter.MatchString(s.SenderID)) {
+		out = append(out, "SMS_SENDER_ID: must be 1 to 11 letters and digits, at least one letter")
+	}
+	if price, err := strconv.ParseFloat(s.MaxPriceUSD, 64); s.MaxPriceUSD != "" && (err != nil || !(price > 0 && price <= 100)) {
+		out = append(out, "SMS_MAX_PRICE_USD: must be a price such as 0.05")
+	}
+	if s.DailyBudget < 0 {
+		out = append(out, "SMS_DAILY_BUDGET: must not be negative")
+	}
+	if s.Workers < 1 || s.Workers > 256 {
+		out = append(out, "SMS_WORKERS: must be between 1 and 256")
+	}
+	if s.SendTimeout < 100*time.Millisecond || s.SendTimeout > 6*time.Second {
+		out = append(out, "SMS_SEND_TIMEOUT: must be between 100ms and 6s")
+	}
+	if (s.AWSAccessKeyID == "") != s.AWSSecretAccessKey.Empty() {
+		out = append(out, "AWS_ACCESS_KEY_ID: set it together with AWS_SECRET_ACCESS_KEY")
+	}
+	return out
+}
+
+// dispatcher is the running service.
+type dispatcher struct {
+	settings Settings
+	clock    clock.Clock
+	log      *slog.Logger
+	keys     *seal.Keys
+	records  *records
+	sender   *sender
+	gate     *gate
+	metrics  *metrics
+	code     func() (secret.String, error)
+}
+
+// Start starts the service.
+func Start(ctx context.Context, env service.Env) (*service.Service, error) {
+	s, err := config.Load[Settings](env.Vars)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := newSender(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := service.Open(ctx, contract.SMSDispatcher, env, s.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := serve(ctx, svc, s, sender); err != nil {
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
+		defer cancel()
+		return nil, errors.Join(fmt.Errorf("%s: %w", contract.SMSDispatcher, err), svc.Stop(bound))
+	}
+	return svc, nil
+}
+
+func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender) error {
+	r, err := newRecords(ctx, svc.DB, svc.Outbox)
+	if err != nil {
+		return err
+	}
+	m := newMetrics(svc.Registerer())
+	d := &dispatcher{
+		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused), metrics: m,
+		code: func() (secret.String, error) { return newCode(rand.Reader) },
+	}
+	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
+	if err := errors.Join(
+		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
+		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),
+		bus.Handle(svc.Bus, contract.SMSConfirm, d.confirm),
+		bus.Handle(svc.Bus, contract.SMSStatus, d.status),
+		bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, d.reset),
+		bus.Consume(ctx, svc.Bus, contract.ChallengeRequested, jobs, d.requested),
+	); err != nil {
+		return err
+	}
+	svc.Go(d.reconcile)
+	return nil
+}
+
+// now is the time of every decision, as exact as the store keeps it.
+func (d *dispatcher) now() time.Time { return d.clock.Now().UTC().Truncate(time.Millisecond) }
+
+// Ids come from our own services, and become parts of other ids and of field names.
+var (
+	idShape      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	portalShape  = regexp.MustCompile(`^[^/\x00]{1,128}$`)
+	userShape    = regexp.MustCompile(`^[^\x00]{1,256}$`)
+	flowShape    = userShape
+	hostShape    = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]{1,100}$`)
+	errNotUsable = contract.Refuse(contract.InvalidRequest, "This request is incomplete.")
+)
+
+// named tells whether a request names a person properly.
+func named(who contract.Account) bool {
+	return portalShape.MatchString(who.Portal) && userShape.MatchString(who.User)
+}
+
+// The places of sealed values.
+func placeOfNumber(who contract.Account, enrolment string) seal.Place {
+	return seal.Place{who.Portal, phonesName, "phone", who.User, enrolment}
+}
+
+func placeOfPhone(who contract.Account, challenge string) seal.Place {
+	return seal.Place{who.Portal, challengesName, "phone", who.User, challenge}
+}
+
+func placeOfCode(who contract.Account, challenge string) seal.Place {
+	return seal.Place{who.Portal, challengesName, "code", who.User, challenge}
+}

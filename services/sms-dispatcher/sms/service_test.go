@@ -1,0 +1,782 @@
+package sms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/service/servicetest"
+)
+
+const phone = "+17015559443"
+
+func TestB20B21B23EnrolConfirmSignInAndStepUp(t *testing.T) {
+	w := newWorld(t)
+	w.start("SMS_SENDER_ID", "Northwind", "SMS_MAX_PRICE_USD", "0.05")
+	p := w.person("u1", phone)
+
+	rep := p.ask("c1", contract.ForEnrolment, "(701) 555-9443")
+	if rep.Destination != "xxx-xxx-9443" || !rep.ExpiresAt.Equal(w.Clock.Now().Add(5*time.Minute)) || !rep.ResendAt.Equal(w.Clock.Now().Add(30*time.Second)) {
+		t.Errorf("reply %+v", rep)
+	}
+	code := p.next(0)
+	m := w.inbox(phone)[0]
+	if want := code + " is your Northwind Portal code.\n@portal.northwind.test #" + code; m.Body != want {
+		t.Errorf("the text is %q, want %q", m.Body, want)
+	}
+	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "Northwind" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
+		t.Errorf("attributes %v", a)
+	}
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
+		t.Errorf("outcome %+v", f)
+	}
+	if s := p.status("c1"); s.Delivery != contract.DeliverySent || s.Destination != "xxx-xxx-9443" {
+		t.Errorf("status %+v", s)
+	}
+	// The number is not the person's before it is confirmed.
+	_, err := p.open("c2", contract.ForSignIn, "")
+	refusedAs(t, err, contract.NotFound)
+
+	got, err := p.confirm("c1", " "+code[:3]+"-"+code[3:])
+	if err != nil || got.Factor != contract.FactorSMS || got.Enrolment != p.enrolment || got.Epoch != p.epoch || !got.Since.Equal(w.Clock.Now()) {
+		t.Fatalf("confirm: %+v, %v", got, err)
+	}
+	servicetest.Eventually(t, "the enrolment is told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.joins) == 1 })
+	if j := w.joins[0]; j.Enrolment != p.enrolment || j.Epoch != p.epoch || j.Account != p.Account {
+		t.Errorf("told %+v", j)
+	}
+
+	// Signing in again and a step-up need no wait after a right code; each has a code of its own.
+	for i, purpose := range []contract.Purpose{contract.ForSignIn, contract.ForStepUp, contract.ForSignIn} {
+		p.flow = fmt.Sprintf("flow-%d", i)
+		id := fmt.Sprintf("s%d", i)
+		p.ask(id, purpose, "")
+		code := p.next(i + 1)
+		if err := p.verify(id, purpose, code); err != nil {
+			t.Fatalf("%s: %v", purpose, err)
+		}
+		refusedAs(t, p.verify(id, purpose, code[:3]+" "+code[3:]), contract.Expired)
+	}
+	if logs := w.Logs.String(); strings.Contains(logs, "5559443") || strings.Contains(logs, code) {
+		t.Error("a number or a code is in the logs")
+	}
+}
+
+func TestB19ARefusedNumberIsNotStored(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	for typed, reason := range map[string]string{"12": "No telephone", "+49 171 1234567": "country", "+1 900 555 0123": "Premium"} {
+		_, err := p.open("c1", contract.ForEnrolment, typed)
+		if e := refusal(t, err, contract.InvalidRequest); e.Field != "phone" || !strings.Contains(e.Detail, reason) {
+			t.Errorf("%q: %+v", typed, e)
+		}
+	}
+	_, err := p.open("c1", contract.ForEnrolment, "")
+	refusedAs(t, err, contract.NotFound)
+}
+
+func TestB24AResendReplacesTheCode(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	first := p.next(0)
+	w.ends("c1")
+
+	_, err := p.open("c2", contract.ForEnrolment, "")
+	if e := refusal(t, err, contract.TooSoon); e.RetryAfter != 30 {
+		t.Errorf("%+v", e)
+	}
+	// Another sign-in, and the number typed anew, make no difference: the wait is the person's.
+	again := *p
+	again.flow = "another"
+	_, err = again.open("c2", contract.ForEnrolment, p.phone)
+	refusedAs(t, err, contract.TooSoon)
+
+	w.Clock.Add(30 * time.Second)
+	rep := p.ask("c2", contract.ForEnrolment, "")
+	if rep.Destination != "xxx-xxx-9443" || !rep.ResendAt.Equal(w.Clock.Now().Add(time.Minute)) {
+		t.Errorf("%+v", rep)
+	}
+	second := p.next(1)
+	_, err = p.confirm("c1", first)
+	refusedAs(t, err, contract.Expired)
+	if first != second {
+		_, err = p.confirm("c2", first)
+		if e := refusal(t, err, contract.InvalidCode); *e.AttemptsLeft != 4 {
+			t.Errorf("%d attempts left", *e.AttemptsLeft)
+		}
+	}
+	// The text of c1 was sent, and stays so: a challenge ends once.
+	if f := w.told("c1"); len(f) != 1 || f[0].Outcome != contract.OutcomeSent {
+		t.Errorf("c1 ended %+v", f)
+	}
+	if _, err := p.confirm("c2", second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestB24FiveTextsInTenMinutes(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	for i, wait := range []time.Duration{0, 30, 60, 120, 240} {
+		w.Clock.Add(wait * time.Second)
+		p.ask(fmt.Sprintf("c%d", i), contract.ForEnrolment, p.phone)
+		p.next(i)
+	}
+	w.Clock.Add(time.Second)
+	_, err := p.open("c5", contract.ForEnrolment, "")
+	if e := refusal(t, err, contract.RateLimited); e.RetryAfter != 299 {
+		t.Errorf("%+v", e)
+	}
+	w.Clock.Add(299 * time.Second)
+	p.ask("c5", contract.ForEnrolment, "")
+	p.next(5)
+}
+
+func TestOpeningTheSameChallengeAgainChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	first := p.ask("c1", contract.ForEnrolment, p.phone)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if rep, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil || rep != first {
+				t.Errorf("%+v, %v", rep, err)
+			}
+		})
+	}
+	wg.Wait()
+	w.ends("c1")
+	if n := len(p.codes()); n != 1 {
+		t.Errorf("%d texts", n)
+	}
+	stranger := w.person("u2", phone)
+	_, err := stranger.open("c1", contract.ForEnrolment, p.phone)
+	refusedAs(t, err, contract.Conflict)
+}
+
+func TestParallelOpensLetOneTextThrough(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.start()
+	p := w.person("u1", phone)
+	var through, tooSoon atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			switch _, err := p.open(fmt.Sprintf("c%d", i), contract.ForEnrolment, p.phone); contract.CodeOf(err) {
+			case "":
+				through.Add(1)
+			case contract.TooSoon, contract.Unavailable: // the latter on a slow machine
+				tooSoon.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if through.Load() != 1 || tooSoon.Load() != 29 {
+		t.Errorf("%d went through, %d were too soon", through.Load(), tooSoon.Load())
+	}
+}
+
+func TestACodeSucceedsOnceOnTwoInstances(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+	var right, slow atomic.Int32
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for range 50 {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			switch contract.CodeOf(p.verify("c1", contract.ForSignIn, code)) {
+			case "":
+				right.Add(1)
+			case contract.Unavailable: // a slow machine; the one success may be among them
+				slow.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := right.Load(); n > 1 || n+slow.Load() == 0 {
+		t.Errorf("%d successes, %d not answered", n, slow.Load())
+	}
+	if c, err := w.records.challenges.Get(t.Context(), "c1"); err != nil || c.Closed != closedVerified {
+		t.Errorf("the code is %q, %v", c.Closed, err)
+	}
+}
+
+func TestParallelWrongGuessesAreCountedExactly(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+	var evaluated, closed, slow atomic.Int32
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 12)
+	for range 200 {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			switch err := p.verify("c1", contract.ForSignIn, other(code)); contract.CodeOf(err) {
+			case contract.InvalidCode:
+				evaluated.Add(1)
+			case contract.Locked:
+				closed.Add(1)
+			case contract.Unavailable: // a slow machine; whether it was counted is not known
+				slow.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if evaluated.Load() > 5 || evaluated.Load()+slow.Load() < 5 || evaluated.Load()+closed.Load()+slow.Load() != 200 {
+		t.Errorf("%d were evaluated, %d refused, %d not answered", evaluated.Load(), closed.Load(), slow.Load())
+	}
+	servicetest.Eventually(t, "the factor is locked", func() bool {
+		return contract.CodeOf(p.verify("c1", contract.ForSignIn, other(code))) == contract.Locked
+	})
+	if e := refusal(t, p.verify("c1", contract.ForSignIn, code), contract.Locked); e.RetryAfter != 30 || e.LockedUntil == nil {
+		t.Errorf("%+v", e)
+	}
+	// Neither another challenge nor another door opens it.
+	_, err := p.open("c2", contract.ForStepUp, "")
+	refusedAs(t, err, contract.Locked)
+	w.Clock.Add(30 * time.Second)
+	if err := p.verify("c1", contract.ForSignIn, code); err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+	servicetest.Eventually(t, "the lock is told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.locks) == 1 })
+	if l := w.locks[0]; l.Failures != 5 || l.Factor != contract.FactorSMS || l.Until == nil {
+		t.Errorf("told %+v", l)
+	}
+}
+
+func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	r, err := newRecords(t.Context(), svc.DB, svc.Outbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another replica, to which the repetition comes.
+	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry())}
+	p := w.person("u1", phone)
+	call := func(id string) context.Context { return bus.WithCallID(t.Context(), id) }
+	confirmation := func(code string) contract.SMSConfirmRequest {
+		return contract.SMSConfirmRequest{Account: p.Account, Challenge: "c1", Flow: p.flow, Enrolment: p.enrolment, Code: w.sealed(contract.PurposeTypedCode, code, p.Account)}
+	}
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	code := p.next(0)
+	w.ends("c1")
+	for range 3 { // a wrong one counts once
+		_, err := d.confirm(call("wrong"), confirmation(other(code)))
+		if e := refusal(t, err, contract.InvalidCode); *e.AttemptsLeft != 4 {
+			t.Errorf("%d attempts left", *e.AttemptsLeft)
+		}
+	}
+	// A crash right after the code was spent: nothing is enrolled yet, and only the same call may go on.
+	spent, _, err := d.check(call("right"), typed{p.Account, "c1", p.flow, contract.ForEnrolment, p.enrolment, confirmation(code).Code})
+	if err != nil || spent.Closed != closedVerified || len(spent.Code) > 0 {
+		t.Fatalf("%+v, %v", spent, err)
+	}
+	_, err = d.confirm(call("another"), confirmation(code))
+	refusedAs(t, err, contract.Expired)
+	first, err := d.confirm(call("right"), confirmation(code))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := d.confirm(call("right"), confirmation(code))
+	if err != nil || again != first {
+		t.Errorf("%+v, then %+v, %v", first, again, err)
+	}
+	servicetest.Eventually(t, "the enrolment is told", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.joins) == 1 })
+
+	p.ask("c2", contract.ForSignIn, "")
+	req := contract.SMSVerifyRequest{Account: p.Account, Challenge: "c2", Flow: p.flow, Purpose: contract.ForSignIn, Code: w.sealed(contract.PurposeTypedCode, p.next(1), p.Account)}
+	for range 3 {
+		if _, err := d.verify(call("sign-in"), req); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err = d.verify(call("another"), req)
+	refusedAs(t, err, contract.Expired)
+}
+
+func TestWrongCodesLockAndDisable(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c0", contract.ForSignIn, "")
+	code := p.next(1)
+	for _, typed := range []string{"", "12345", "1234567", "12345a", "\u0661\u0662\u0663\u0664\u0665\u0666", "123\t456", "-123456"} {
+		if e := refusal(t, p.verify("c0", contract.ForSignIn, typed), contract.InvalidCode); *e.AttemptsLeft != 5 {
+			t.Errorf("%q was counted", typed)
+		}
+	}
+	id, texts := "c0", 2
+	for n := 1; n <= 50; n++ {
+		e := refusal(t, p.verify(id, contract.ForSignIn, other(code)), contract.InvalidCode)
+		if want := (5 - n%5) % 5; *e.AttemptsLeft != want {
+			t.Fatalf("after %d: %d left, want %d", n, *e.AttemptsLeft, want)
+		}
+		if closed := n%5 == 0 && n < 50; closed != (e.LockedUntil != nil) {
+			t.Fatalf("after %d: locked until %v", n, e.LockedUntil)
+		}
+		if n%5 == 0 && n < 50 {
+			w.Clock.Add(time.Hour)
+			id = fmt.Sprintf("c%d", n)
+			p.ask(id, contract.ForSignIn, "")
+			code = p.next(texts)
+			texts++
+		}
+	}
+	w.Clock.Add(1000 * time.Hour)
+	for _, err := range []error{p.verify(id, contract.ForSignIn, code), second(p.open("late", contract.ForSignIn, ""))} {
+		if code := contract.CodeOf(err); code == contract.Expired {
+			continue // the challenge is over, too
+		}
+		if e := refusal(t, err, contract.Locked); e.LockedUntil != nil || e.RetryAfter != 3600 {
+			t.Errorf("%+v", e)
+		}
+	}
+	// A reset is the way out.
+	p.epoch.Person, p.enrolment = 2, "en-2"
+	n := len(p.codes())
+	p.ask("new", contract.ForEnrolment, p.phone)
+	if _, err := p.confirm("new", p.next(n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestACodeServesNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p, q := w.person("u1", phone), w.person("u2", "+17015550002")
+	p.enrol()
+	q.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+
+	refusedAs(t, q.verify("c1", contract.ForSignIn, code), contract.NotFound) // another person
+	refusedAs(t, p.verify("c1", contract.ForStepUp, code), contract.NotFound) // another purpose
+	elsewhere := *p
+	elsewhere.flow = "another"
+	refusedAs(t, elsewhere.verify("c1", contract.ForSignIn, code), contract.NotFound)
+	_, err := p.confirm("c1", code)
+	refusedAs(t, err, contract.NotFound)
+	refusedAs(t, p.verify("c2", contract.ForSignIn, code), contract.NotFound)
+	elsewhere = *p
+	elsewhere.enrolment = "another"
+	_, err = elsewhere.open("c3", contract.ForSignIn, "")
+	refusedAs(t, err, contract.NotFound)
+	if err := p.verify("c1", contract.ForSignIn, code); err != nil {
+		t.Errorf("the right one: %v", err)
+	}
+}
+
+func TestAnExpiredCodeIsRefusedAndErased(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+	w.ends("c1")
+	w.Clock.Add(codeLife)
+	refusedAs(t, p.verify("c1", contract.ForSignIn, code), contract.Expired)
+	servicetest.Eventually(t, "the code is erased", func() bool {
+		c, err := w.records.challenges.Get(t.Context(), "c1")
+		return err == nil && len(c.Code) == 0 && len(c.Phone) == 0 && c.Closed == closedExpired && c.State == stateSent
+	})
+	servicetest.Eventually(t, "no note is left", func() bool {
+		notes, err := w.records.due(t.Context(), w.Clock.Now().Add(time.Hour), 10)
+		return err == nil && len(notes) == 0
+	})
+}
+
+func TestAnExpiredChallengeIsNeverSent(t *testing.T) {
+	w := newWorld(t)
+	p := w.person("u1", phone)
+	svc := w.start()
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(codeLife)
+	p.publish("c1", "requested-c1")
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeExpired || f.Reason != contract.ReasonExpired {
+		t.Errorf("%+v", f)
+	}
+	if s := p.status("c1"); s.Delivery != contract.DeliveryFailed || s.Reason != contract.ReasonExpired {
+		t.Errorf("%+v", s)
+	}
+	if n := len(p.codes()); n != 0 {
+		t.Errorf("%d texts", n)
+	}
+	_ = svc
+}
+
+func TestASupersededChallengeIsNeverSent(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(30 * time.Second)
+	// The reconciler finds c1 overdue and may send it before c2 is opened; either way it ends once.
+	p.ask("c2", contract.ForEnrolment, "")
+	w.ends("c2")
+	p.publish("c1", "requested-c1")
+	f := w.ends("c1")
+	if f.Outcome != contract.OutcomeSuperseded && f.Outcome != contract.OutcomeSent {
+		t.Errorf("%+v", f)
+	}
+	want := map[contract.Outcome]int{contract.OutcomeSuperseded: 1, contract.OutcomeSent: 2}[f.Outcome]
+	if n := len(p.codes()); n != want {
+		t.Errorf("%d texts, want %d", n, want)
+	}
+}
+
+func TestALostStreamLosesNoChallenge(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(grace)
+	code := p.next(0)
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent {
+		t.Errorf("%+v", f)
+	}
+	if _, err := p.confirm("c1", code); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRepeatedJobsInAnyOrderSendOnce(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.start()
+	var people []*dana
+	var jobs []func()
+	for i := range 10 {
+		p := w.person(fmt.Sprintf("u%d", i), fmt.Sprintf("+1701555%04d", 100+i))
+		if _, err := p.open("c-"+p.User, contract.ForEnrolment, p.phone); err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, p)
+		for n := range 5 {
+			jobs = append(jobs, func() { p.publish("c-"+p.User, fmt.Sprintf("job-%s-%d", p.User, n)) })
+		}
+	}
+	rand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
+	for _, job := range jobs {
+		job()
+	}
+	for _, p := range people {
+		if f := w.ends("c-" + p.User); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, p := range people {
+		if n := len(p.codes()); n != 1 {
+			t.Errorf("%s got %d texts", p.User, n)
+		}
+		if n := len(w.told("c-" + p.User)); n != 1 {
+			t.Errorf("%s's challenge ended %d times", p.User, n)
+		}
+	}
+}
+
+func TestFaultsOfSNS(t *testing.T) {
+	for _, c := range []struct {
+		mode        string
+		times       int
+		outcome     contract.Outcome
+		reason      contract.FailureReason
+		texts, call int
+	}{
+		{"throttle", 2, contract.OutcomeSent, "", 1, 1},
+		{"error500", 1, contract.OutcomeSent, "", 1, 2},
+		{"error500", 0, contract.OutcomeFailed, contract.ReasonCarrier, 0, 3},
+		{"hang", 1, contract.OutcomeSent, "", 1, 2},
+		{"reset", 1, contract.OutcomeSent, "", 2, 2}, // delivered, but the answer was lost: once more, with the same code
+		{"reset", 0, contract.OutcomeFailed, contract.ReasonCarrier, 3, 3},
+		{"opted_out", 0, contract.OutcomeFailed, contract.ReasonOptedOut, 0, 1},
+		{"invalid", 0, contract.OutcomeFailed, contract.ReasonInvalidNumber, 0, 1},
+		{"spend_limit", 1, contract.OutcomeSent, "", 1, 1},
+	} {
+		t.Run(fmt.Sprintf("%s-%d", c.mode, c.times), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.start()
+			p := w.person("u1", phone)
+			w.fault(c.mode, c.times)
+			p.ask("c1", contract.ForEnrolment, p.phone)
+			if f := w.ends("c1"); f.Outcome != c.outcome || f.Reason != c.reason || f.Attempts != c.call {
+				t.Errorf("ended %+v, want %s %s after %d", f, c.outcome, c.reason, c.call)
+			}
+			codes := p.codes()
+			if len(codes) != c.texts {
+				t.Fatalf("%d texts, want %d", len(codes), c.texts)
+			}
+			for _, code := range codes {
+				if code != codes[0] {
+					t.Errorf("a retry changed the code")
+				}
+			}
+			if len(codes) > 0 {
+				if _, err := p.confirm("c1", codes[0]); err != nil {
+					t.Error(err)
+				}
+			}
+			if logs := w.Logs.String(); strings.Contains(logs, "5559443") {
+				t.Error("the number is in the logs")
+			}
+		})
+	}
+}
+
+func TestAThrottledMessageIsSentWhenTheThrottlingEnds(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	w.fault("throttle", 5) // which is when the breaker opens
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	if s := p.status("c1"); s.Delivery != contract.DeliveryQueued {
+		t.Errorf("%+v", s)
+	}
+	deadline := time.Now().Add(40 * time.Second)
+	for len(p.codes()) == 0 && time.Now().Before(deadline) {
+		servicetest.Eventually(t, "the service is ready", func() bool { return len(svc.Ready(t.Context())) == 0 })
+	}
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestASpentAccountPausesTheQueue(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	w.fault("spend_limit", 0)
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	servicetest.Eventually(t, "the pause is shown", func() bool { return gauge(t, svc, "sallyport_sms_queue_paused") == 1 })
+	if s := p.status("c1"); s.Delivery != contract.DeliveryQueued {
+		t.Errorf("%+v", s)
+	}
+	w.fault("none", 0)
+	p.next(0)
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
+		t.Errorf("%+v", f)
+	}
+	servicetest.Eventually(t, "the pause is over", func() bool { return gauge(t, svc, "sallyport_sms_queue_paused") == 0 })
+}
+
+func TestTheDailyBudgetIsExact(t *testing.T) {
+	w := newWorld(t)
+	w.start("SMS_DAILY_BUDGET", "3")
+	w.start("SMS_DAILY_BUDGET", "3")
+	for i := range 6 {
+		p := w.person(fmt.Sprintf("u%d", i), fmt.Sprintf("+1701555%04d", 100+i))
+		p.ask("c-"+p.User, contract.ForEnrolment, p.phone)
+	}
+	servicetest.Eventually(t, "the budget is spent", func() bool { return len(w.inbox("")) == 3 })
+	w.Clock.Add(codeLife)
+	sent := 0
+	for i := range 6 {
+		if w.ends(fmt.Sprintf("c-u%d", i)).Outcome == contract.OutcomeSent {
+			sent++
+		}
+	}
+	if sent != 3 || len(w.inbox("")) != 3 {
+		t.Errorf("%d sent, %d texts", sent, len(w.inbox("")))
+	}
+}
+
+func TestAnAttemptThatACrashLeftCountsAsAmbiguous(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.records.challenges.Get(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A worker that reserved an attempt with a code of its own, and was never heard of again.
+	sealed, err := svc.Keys.Store.Seal([]byte("424242"), placeOfCode(p.Account, "c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := w.records.reserve(t.Context(), c, "dead", sealed, w.Clock.Now()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	p.publish("c1", "job-1")
+	w.Clock.Add(lease)
+	p.publish("c1", "job-2")
+	f := w.ends("c1")
+	if f.Outcome != contract.OutcomeSent || f.Attempts != 2 {
+		t.Errorf("%+v", f)
+	}
+	if codes := p.codes(); len(codes) != 1 || codes[0] != "424242" {
+		t.Errorf("texts with %v", codes)
+	}
+	if c, err := w.records.challenges.Get(t.Context(), "c1"); err != nil || c.Ambiguous != 1 {
+		t.Errorf("%d ambiguous, %v", c.Ambiguous, err)
+	}
+}
+
+func TestForgedAndBrokenJobsSendNothing(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p, q := w.person("u1", phone), w.person("u2", "+17015550002")
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	p.publish("no-such-challenge", "forged-1")
+	q.publish("c1", "forged-2") // somebody else's challenge
+	for i, data := range []string{"garbage", `{"challenge":7}`, "", `[]`, strings.Repeat("x", 60_000)} {
+		l := bus.Letter{ID: fmt.Sprintf("broken-%d", i), Subject: contract.ChallengeRequested.Subject, Data: []byte(data)}
+		if err := w.gateway.Send(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.dead(7)
+	if n := len(w.inbox("")); n != 0 {
+		t.Errorf("%d texts", n)
+	}
+	// And nobody waits for them.
+	p.publish("c1", "requested-c1")
+	p.next(0)
+}
+
+func TestAChallengeThatDoesNotOpenIsDeadAndFails(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+		t.Fatal(err)
+	}
+	// A row moved to another place does not open there.
+	c, err := w.records.challenges.Get(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ID = "moved"
+	if _, err := w.records.open(t.Context(), c, w.Clock.Now().Add(grace)); err != nil {
+		t.Fatal(err)
+	}
+	p.publish("moved", "job-moved")
+	w.dead(1)
+	if f := w.ends("moved"); f.Outcome != contract.OutcomeFailed {
+		t.Errorf("%+v", f)
+	}
+	if n := len(w.inbox("")); n != 0 {
+		t.Errorf("%d texts", n)
+	}
+}
+
+func TestAResetForgetsWhatIsOlderAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+	policy := w.Bus(contract.Policy)
+	reset := func(id string, epoch int64) {
+		t.Helper()
+		fact := contract.ResetFact{Account: p.Account, Reset: id, Epoch: contract.Epoch{Population: 1, Person: epoch}, At: w.Clock.Now()}
+		if err := bus.Publish(t.Context(), policy, contract.EnrolmentReset, "reset-"+id, fact); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reset("r1", 2)
+	servicetest.Eventually(t, "the number is gone", func() bool {
+		d, err := w.records.people.Get(t.Context(), personID(p.Account))
+		return err == nil && d.Active == nil && d.Epoch == 2
+	})
+	refusedAs(t, p.verify("c1", contract.ForSignIn, code), contract.Expired)
+	_, err := p.open("c2", contract.ForEnrolment, p.phone) // from before the reset
+	refusedAs(t, err, contract.Expired)
+
+	// Who enrols before the news arrives keeps the new number.
+	w.Clock.Add(time.Hour)
+	p.epoch.Person, p.enrolment = 3, "en-3"
+	p.ask("c3", contract.ForEnrolment, p.phone)
+	if _, err := p.confirm("c3", p.next(2)); err != nil {
+		t.Fatal(err)
+	}
+	reset("r2", 3)
+	reset("r3", 2)
+	q := w.person("u2", "+17015550002")
+	q.enrol() // by then the news was seen
+	if d, err := w.records.people.Get(t.Context(), personID(p.Account)); err != nil || d.Active == nil || d.Active.Enrolment != "en-3" {
+		t.Errorf("%+v, %v", d.Active, err)
+	}
+}
+
+func TestAnotherNumberNeedsItsOwnCode(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	code := p.next(0)
+	// The same enrolment from another sign-in, with another number: the first number's code proves nothing about it.
+	w.Clock.Add(30 * time.Second)
+	again := *p
+	again.flow, again.phone = "another", "+17015550002"
+	again.ask("c2", contract.ForEnrolment, again.phone)
+	_, err := p.confirm("c1", code)
+	refusedAs(t, err, contract.Expired)
+	if _, err := again.confirm("c2", again.next(0)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	_, err := config.Load[Settings](map[string]string{
+		"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "SMS_COUNTRIES": "US,XX", "SMS_SENDER_ID": "12 34",
+		"SMS_MAX_PRICE_USD": "cheap", "SMS_DAILY_BUDGET": "-1", "SMS_WORKERS": "0", "SMS_SEND_TIMEOUT": "1h", "AWS_ACCESS_KEY_ID": "a",
+	})
+	var problems *config.Error
+	if !errors.As(err, &problems) || len(problems.Problems) != 7 {
+		t.Fatal(err)
+	}
+	_, err = config.Load[Settings](map[string]string{"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k"})
+	if !errors.As(err, &problems) || len(problems.Problems) != 1 || !strings.HasPrefix(problems.Problems[0], "SMS_COUNTRIES") {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,408 @@
+package sms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/lockout"
+	"sallyport/pkg/store"
+)
+
+// The collections of this service. Every write below addresses one document by its _id.
+const (
+	phonesName     = "phones"
+	challengesName = "challenges"
+)
+
+// person is what is kept of one person: numbers, texts and guesses. Its _id is portal "/" user.
+type person struct {
+	ID string `bson:"_id"`
+	// Epoch is the newest person generation heard of; everything older than it is gone from this document.
+	Epoch int64 `bson:"epoch"`
+	// Pending waits for its first right code; Active is the number that sign-ins are sent to.
+	Pending *number `bson:"pending,omitempty"`
+	Active  *number `bson:"active,omitempty"`
+	// Guess counts typed codes over all challenges and doors.
+	Guess lockout.State `bson:"guess"`
+	// LastCall is the call whose guess was counted last: its repetition is not counted again.
+	LastCall string `bson:"last_call"`
+	Sends    sends  `bson:"sends"`
+}
+
+// number is one telephone number of a person.
+type number struct {
+	Enrolment string `bson:"enrolment"`
+	// Ref is the challenge that brought the number. A code confirms and proves the number it was sent to, and no
+	// other that took its place meanwhile.
+	Ref   string         `bson:"ref"`
+	Phone []byte         `bson:"phone"` // sealed
+	Last4 string         `bson:"last4"`
+	Epoch contract.Epoch `bson:"epoch"`
+	Since time.Time      `bson:"since,omitempty"`
+}
+
+// state is how far a challenge's text message is.
+type state string
+
+const (
+	// queued: nobody is sending it now.
+	queued state = "queued"
+	// sending: an attempt was reserved, and what became of it is not written yet.
+	sending state = "sending"
+	// The other states are the outcomes; a challenge has exactly one of them, once.
+	stateSent       = state(contract.OutcomeSent)
+	stateFailed     = state(contract.OutcomeFailed)
+	stateExpired    = state(contract.OutcomeExpired)
+	stateSuperseded = state(contract.OutcomeSuperseded)
+)
+
+// closing says why a challenge's code is no longer good for anything. It is erased by the same write.
+type closing string
+
+const (
+	// stillOpen: the code may be typed until it expires.
+	stillOpen        closing = ""
+	closedVerified   closing = "verified"
+	closedSuperseded closing = "superseded"
+	closedExpired    closing = "expired"
+)
+
+// challenge is one text message and its code: how its delivery goes (State) and whether its code is good (Closed).
+type challenge struct {
+	ID         string           `bson:"_id"`
+	Portal     string           `bson:"portal"`
+	User       string           `bson:"user"`
+	Flow       string           `bson:"flow"`
+	Purpose    contract.Purpose `bson:"purpose"`
+	Enrolment  string           `bson:"enrolment"`
+	Ref        string           `bson:"ref"`
+	Phone      []byte           `bson:"phone,omitempty"` // sealed
+	Last4      string           `bson:"last4"`
+	PortalName string           `bson:"portal_name"`
+	Host       string           `bson:"host"`
+	CreatedAt  time.Time        `bson:"created_at"`
+	ExpiresAt  time.Time        `bson:"expires_at"`
+
+	State  state                  `bson:"state"`
+	Reason contract.FailureReason `bson:"reason"`
+	// Attempts are the calls of SNS that count, Ambiguous those of them that may have been sent.
+	Attempts  int `bson:"attempts"`
+	Ambiguous int `bson:"ambiguous"`
+	// Worker is who works on it, alone until LeaseUntil.
+	Worker     string    `bson:"worker"`
+	LeaseUntil time.Time `bson:"lease_until"`
+	MessageID  string    `bson:"message_id,omitempty"`
+	EndedAt    time.Time `bson:"ended_at,omitempty"`
+
+	Closed closing `bson:"closed"`
+	Code   []byte  `bson:"code,omitempty"` // sealed
+	// ClaimedBy is the call that succeeded with the code, VerifiedAt when.
+	ClaimedBy  string    `bson:"claimed_by,omitempty"`
+	VerifiedAt time.Time `bson:"verified_at,omitempty"`
+}
+
+func (c challenge) account() contract.Account {
+	return contract.Account{Portal: c.Portal, User: c.User}
+}
+
+func (c challenge) ended() bool { return c.State != queued && c.State != sending }
+
+// openNote says that a challenge is not over: no outcome yet, or a code that is still good. It is written before the
+// challenge and removed after its end, so that the reconciler finds what is left over without searching history.
+type openNote struct {
+	ID string `bson:"_id"`
+	// Due is when somebody should look.
+	Due time.Time `bson:"due"`
+	// Missing counts looks at which the challenge was not there.
+	Missing int `bson:"missing"`
+}
+
+// budget counts the texts of one day; its _id is the date in UTC.
+type budget struct {
+	ID   string `bson:"_id"`
+	Sent int    `bson:"sent"`
+}
+
+// records are the collections, with one method per question that the service asks them.
+type records struct {
+	people     store.Collection[person]
+	challenges store.Collection[challenge]
+	notes      store.Collection[openNote]
+	budgets    store.Collection[budget]
+	outbox     *store.Outbox
+}
+
+func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*records, error) {
+	err := db.EnsureIndexes(ctx, []store.Index{
+		// The reconciler's one query.
+		{Collection: "open_challenges", Name: "due", Keys: bson.D{{Key: "due", Value: 1}}},
+	})
+	return &records{
+		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
+		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, "budgets"), outbox: outbox,
+	}, err
+}
+
+func personID(who contract.Account) string { return who.Portal + "/" + who.User }
+
+func set(fields ...bson.E) bson.E     { return bson.E{Key: "$set", Value: bson.D(fields)} }
+func inc(fields ...bson.E) bson.E     { return bson.E{Key: "$inc", Value: bson.D(fields)} }
+func field(name string, v any) bson.E { return bson.E{Key: name, Value: v} }
+func cond(op string, v any) bson.D    { return bson.D{{Key: op, Value: v}} }
+
+func unset(names ...string) bson.E {
+	var d bson.D
+	for _, n := range names {
+		d = append(d, field(n, ""))
+	}
+	return bson.E{Key: "$unset", Value: d}
+}
+
+// found turns "none, or the guard does not hold" into a plain false.
+func found(err error) (bool, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// --- people
+
+// known makes sure that there is a document of this person.
+func (r *records) known(ctx context.Context, who contract.Account, epoch int64) error {
+	err := r.people.Insert(ctx, person{ID: personID(who), Epoch: epoch, Sends: sends{Recent: []sent{}}})
+	if errors.Is(err, store.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// raise makes everything of an older generation than epoch disappear, once per epoch, and starts the count of guesses
+// again: a reset is the way out of a disabled factor. It returns the person as they were, and whether there was
+// anything to do.
+func (r *records) raise(ctx context.Context, who contract.Account, epoch int64) (person, bool, error) {
+	before, err := r.people.Apply(ctx, personID(who), store.Change{
+		Guard:  bson.D{field("epoch", cond("$lt", epoch))},
+		Update: bson.D{set(field("epoch", epoch), store.ClearGuesses("guess")), unset("pending", "active")},
+		Before: true,
+	})
+	ok, err := found(err)
+	return before, ok, err
+}
+
+// admit remembers one more text, if the person is still as they were when the limits were asked. With a number, it
+// becomes the pending one by the same write.
+func (r *records) admit(ctx context.Context, p person, next sends, pending *number) (bool, error) {
+	fields := []bson.E{field("sends.serial", next.Serial), field("sends.recent", next.Recent)}
+	if pending != nil {
+		fields = append(fields, field("pending", pending))
+	}
+	return r.people.Update(ctx, p.ID, store.Change{
+		Guard:  bson.D{field("sends.serial", p.Sends.Serial), field("epoch", p.Epoch)},
+		Update: bson.D{set(fields...)},
+	})
+}
+
+// countGuess counts one guess if one is allowed now and call was not counted just before, and returns the person with
+// it. False means that it was not counted.
+func (r *records) countGuess(ctx context.Context, who contract.Account, call string, now time.Time) (person, bool, error) {
+	counted, at := store.CountGuess("guess", now)
+	p, err := r.people.Apply(ctx, personID(who), store.Change{
+		Guard:  append(store.GuessGuard("guess", now), field("last_call", cond("$ne", call))),
+		Update: bson.D{inc(counted), set(at, field("last_call", call))},
+	})
+	ok, err := found(err)
+	return p, ok, err
+}
+
+// proved starts the count of guesses again after a right code, and forgives the texts up to then.
+func (r *records) proved(ctx context.Context, p person) error {
+	_, err := r.people.Update(ctx, p.ID, store.Change{
+		Update: bson.D{set(store.ClearGuesses("guess")), {Key: "$max", Value: bson.D{field("sends.forgiven", p.Sends.Serial)}}},
+	})
+	return err
+}
+
+// activate is proved, and makes the pending number the active one, if it is still the one that the code was sent to.
+func (r *records) activate(ctx context.Context, p person, active number, letter bus.Letter) (bool, error) {
+	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
+		return false, err
+	}
+	fields := append([]bson.E{store.ClearGuesses("guess"), field("active", active)}, store.Put(letter)...)
+	ok, err := r.people.Update(ctx, p.ID, store.Change{
+		Guard: bson.D{field("pending.ref", active.Ref), field("epoch", p.Epoch)},
+		Update: bson.D{
+			set(fields...), unset("pending"),
+			{Key: "$max", Value: bson.D{field("sends.forgiven", p.Sends.Serial)}},
+		},
+	})
+	if ok {
+		r.outbox.Relay(phonesName, p.ID, letter)
+	}
+	return ok, err
+}
+
+// tellLocked puts the news of a lock into the person's document and sends it.
+func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) error {
+	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
+		return err
+	}
+	if _, err := r.people.Update(ctx, p.ID, store.Change{Update: bson.D{set(store.Put(letter)...)}}); err != nil {
+		return err
+	}
+	r.outbox.Relay(phonesName, p.ID, letter)
+	return nil
+}
+
+// --- challenges
+
+// open writes a challenge, and the note of it first. It returns the one that is there if it was written before.
+func (r *records) open(ctx context.Context, c challenge, look time.Time) (challenge, error) {
+	err := r.notes.Insert(ctx, openNote{ID: c.ID, Due: look})
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return c, err
+	}
+	err = r.challenges.Insert(ctx, c)
+	if errors.Is(err, store.ErrExists) {
+		return r.challenges.Get(ctx, c.ID)
+	}
+	return c, err
+}
+
+// reserve counts an attempt before it is made and takes the challenge for worker, if it is still as it was read:
+// wanted, under the cap, and in nobody else's hands. An attempt whose worker has gone silent is taken over and counts
+// as ambiguous. code is used if the challenge has none yet.
+func (r *records) reserve(ctx context.Context, c challenge, worker string, code []byte, now time.Time) (challenge, bool, error) {
+	guard := bson.D{
+		field("state", c.State), field("closed", stillOpen), field("expires_at", cond("$gt", now)),
+		field("attempts", c.Attempts), field("worker", c.Worker), field("lease_until", c.LeaseUntil),
+	}
+	counts := []bson.E{field("attempts", 1)}
+	if c.State == sending {
+		counts = append(counts, field("ambiguous", 1))
+	}
+	fields := []bson.E{field("state", sending), field("worker", worker), field("lease_until", now.Add(lease))}
+	if len(c.Code) == 0 {
+		fields = append(fields, field("code", code))
+	}
+	c, err := r.challenges.Apply(ctx, c.ID, store.Change{Guard: guard, Update: bson.D{inc(counts...), set(fields...)}})
+	ok, err := found(err)
+	return c, ok, err
+}
+
+// requeue writes that an attempt brought no outcome. An ambiguous one counts; any other is given back.
+func (r *records) requeue(ctx context.Context, c challenge, counts bool, until time.Time) error {
+	change := inc(field("attempts", -1))
+	if counts {
+		change = inc(field("ambiguous", 1))
+	}
+	_, err := r.challenges.Update(ctx, c.ID, store.Change{
+		Guard:  bson.D{field("state", sending), field("worker", c.Worker), field("attempts", c.Attempts)},
+		Update: bson.D{change, set(field("state", queued), field("lease_until", until))},
+	})
+	return err
+}
+
+// release gives a queued challenge out of a worker's hands before its lease is over.
+func (r *records) release(ctx context.Context, id, worker string, now time.Time) error {
+	_, err := r.challenges.Update(ctx, id, store.Change{
+		Guard:  bson.D{field("state", queued), field("worker", worker)},
+		Update: bson.D{set(field("worker", ""), field("lease_until", now))},
+	})
+	return err
+}
+
+// end writes a challenge's outcome, if it has none yet, with the letter that tells it; an outcome other than sent also
+// needs the challenge to be as it was read. Superseded and expired codes are erased by the same write.
+func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time) (bool, error) {
+	letter, err := bus.NewLetter(ctx, contract.ChallengeEnded, "challenge-"+c.ID, contract.ChallengeFact{
+		Account: c.account(), Challenge: c.ID, Outcome: o.outcome, Reason: o.reason, Attempts: c.Attempts, At: now,
+	}, now)
+	if err != nil {
+		return false, err
+	}
+	if err := r.outbox.Note(ctx, challengesName, c.ID, letter); err != nil {
+		return false, err
+	}
+	guard := bson.D{field("state", cond("$in", bson.A{queued, sending}))}
+	if o.outcome != contract.OutcomeSent && o.outcome != contract.OutcomeSuperseded {
+		guard = append(guard, field("attempts", c.Attempts), field("worker", c.Worker), field("lease_until", c.LeaseUntil))
+	}
+	fields := append([]bson.E{field("state", state(o.outcome)), field("reason", o.reason), field("ended_at", now)}, store.Put(letter)...)
+	if o.messageID != "" {
+		fields = append(fields, field("message_id", o.messageID))
+	}
+	update := bson.D{}
+	if o.closed != stillOpen {
+		fields = append(fields, field("closed", o.closed))
+		update = append(update, unset("code", "phone"))
+	}
+	ok, err := r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(update, set(fields...))})
+	if ok {
+		r.outbox.Relay(challengesName, c.ID, letter)
+	}
+	return ok, err // without the write, the outbox's own sweep removes the note: the winner may be about to need it
+}
+
+// claim spends the code of a challenge for one call: of any number of them, one succeeds.
+func (r *records) claim(ctx context.Context, id, call string, now time.Time) (challenge, bool, error) {
+	c, err := r.challenges.Apply(ctx, id, store.Change{
+		Guard: bson.D{field("closed", stillOpen), field("expires_at", cond("$gt", now))},
+		Update: bson.D{
+			set(field("closed", closedVerified), field("claimed_by", call), field("verified_at", now)), unset("code", "phone"),
+		},
+	})
+	ok, err := found(err)
+	return c, ok, err
+}
+
+// closeCode ends the life of a code whose message has its outcome.
+func (r *records) closeCode(ctx context.Context, id string, why closing) error {
+	_, err := r.challenges.Update(ctx, id, store.Change{
+		Guard:  bson.D{field("closed", stillOpen)},
+		Update: bson.D{set(field("closed", why)), unset("code", "phone")},
+	})
+	return err
+}
+
+// --- notes
+
+// due lists notes that somebody should look at, the longest due first.
+func (r *records) due(ctx context.Context, now time.Time, limit int64) ([]openNote, error) {
+	return r.notes.Query(ctx, bson.D{field("due", cond("$lte", now))}, bson.D{field("due", 1)}, limit)
+}
+
+// lookAgain moves a note to a later time.
+func (r *records) lookAgain(ctx context.Context, id string, at time.Time, missing int) error {
+	_, err := r.notes.Update(ctx, id, store.Change{Update: bson.D{set(field("due", at)), inc(field("missing", missing))}})
+	return err
+}
+
+// --- budget
+
+// spend takes one text from the day's budget, atomically; false means that none is left.
+func (r *records) spend(ctx context.Context, day string, limit int) (bool, error) {
+	for range 2 {
+		ok, err := r.budgets.Update(ctx, day, store.Change{
+			Guard: bson.D{field("sent", cond("$lt", limit))}, Update: bson.D{inc(field("sent", 1))},
+		})
+		if ok || err != nil {
+			return ok, err
+		}
+		if err = r.budgets.Insert(ctx, budget{ID: day}); err != nil && !errors.Is(err, store.ErrExists) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// refund gives one text back that was not sent after all.
+func (r *records) refund(ctx context.Context, day string) error {
+	_, err := r.budgets.Update(ctx, day, store.Change{Guard: bson.D{field("sent", cond("$gt", 0))}, Update: bson.D{inc(field("sent", -1))}})
+	return err
+}

@@ -1,0 +1,84 @@
+package totp
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"sallyport/pkg/contract"
+)
+
+// A recovery code is 80 random bits, written as sixteen letters and digits in groups of four.
+const (
+	recoveryCodes  = 10
+	recoveryLength = 16
+	recoveryGroup  = 4
+	// recoveryAlphabet is Crockford's: no I, L and O, which look like digits, and no U.
+	recoveryAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
+
+// newRecoveryCodes makes a set of codes as a person sees them, all different.
+func newRecoveryCodes() []string {
+	out := make([]string, 0, recoveryCodes)
+	seen := make(map[string]bool, recoveryCodes)
+	for len(out) < recoveryCodes {
+		var raw [recoveryLength]byte
+		_, _ = rand.Read(raw[:]) // never fails
+		var b strings.Builder
+		for i, c := range raw {
+			if i > 0 && i%recoveryGroup == 0 {
+				b.WriteByte('-')
+			}
+			b.WriteByte(recoveryAlphabet[int(c)%len(recoveryAlphabet)]) // 256 is a multiple of 32: no letter is likelier
+		}
+		if code := b.String(); !seen[code] {
+			seen[code] = true
+			out = append(out, code)
+		}
+	}
+	return out
+}
+
+// canonicalRecoveryCode turns what a person typed into sixteen characters of the alphabet. Letter case, spaces
+// (U+0020) and dashes do not matter, and I, L and O are read as the digits that they look like.
+func canonicalRecoveryCode(typed string) (string, bool) {
+	const longest = 128
+	if len(typed) > longest {
+		return "", false
+	}
+	out := make([]byte, 0, recoveryLength)
+	for i := range len(typed) {
+		c := typed[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		switch c {
+		case ' ', '-':
+			continue
+		case 'I', 'L':
+			c = '1'
+		case 'O':
+			c = '0'
+		}
+		if strings.IndexByte(recoveryAlphabet, c) < 0 || len(out) == recoveryLength {
+			return "", false
+		}
+		out = append(out, c)
+	}
+	return string(out), len(out) == recoveryLength
+}
+
+// recoveryHash is what is kept of a recovery code. It belongs to one set of one person, so that equal codes of two
+// people, or a copied row, have nothing in common. A code of 80 random bits needs no slow hash.
+func recoveryHash(who contract.Account, set, code string) string {
+	h := sha256.New()
+	for _, part := range []string{who.Portal, who.User, set, code} {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		_, _ = h.Write(length[:]) // a hash never fails
+		_, _ = h.Write([]byte(part))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,53 @@
+package totp
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// result is how a call with a code ended: a closed set, fit for labels.
+type result string
+
+// The results. Only right, wrong and replayed guesses were compared.
+const (
+	right     result = "accepted"
+	wrong     result = "wrong"
+	replayed  result = "replayed"
+	closed    result = "locked"
+	malformed result = "malformed"
+	// none: there is nothing to compare with.
+	none result = "none"
+	// failed: the fault is ours, or a dependency's.
+	failed result = "error"
+)
+
+type metrics struct {
+	verifications, confirmations, recoveries *prometheus.CounterVec
+	drifts                                   prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"result"})
+		for _, l := range []result{right, wrong, replayed, closed, malformed, none, failed} {
+			c.WithLabelValues(string(l))
+		}
+		r.MustRegister(c)
+		return c
+	}
+	m := &metrics{
+		verifications: counter("sallyport_totp_verifications_total", "Codes of authenticators at a sign-in or step-up, by result."),
+		confirmations: counter("sallyport_totp_confirmations_total", "Codes that were to activate an authenticator, by result."),
+		recoveries:    counter("sallyport_totp_recoveries_total", "Recovery codes, by result."),
+		drifts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_totp_drifts_total", Help: "People who were told that their phone's clock is off.",
+		}),
+	}
+	r.MustRegister(m.drifts)
+	return m
+}
+
+// count counts one call. An error without a result of its own is ours.
+func count(c *prometheus.CounterVec, r result) {
+	if r == "" {
+		r = failed
+	}
+	c.WithLabelValues(string(r)).Inc()
+}
