@@ -54,6 +54,9 @@ func OpenVirtual(file string) (*Virtual, error) {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, fmt.Errorf("virtual clock %s: %w", file, err)
 	}
+	if s.OffsetNS < 0 {
+		return nil, fmt.Errorf("virtual clock %s: it only goes forward", file)
+	}
 	v.offset = time.Duration(s.OffsetNS)
 	return v, nil
 }

@@ -79,12 +79,13 @@ func updateKey(cmd command) string {
 // apply returns the request to send instead of req, or an answer that needs no further request.
 func (t target) apply(b *backend, req []byte) (rewritten, answer []byte, err error) {
 	if t.pulls.Len() > 0 {
-		if answer, err := t.rewritePulls(b); answer != nil || err != nil {
-			frame, ferr := newFrame(0, requestID(req), answer)
-			if err == nil {
-				err = ferr
-			}
-			return nil, frame, err
+		no, err := t.rewritePulls(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		if no != nil {
+			answer, err := newFrame(0, requestID(req), no)
+			return nil, answer, err
 		}
 	}
 	if t.rest.Len() > 0 {

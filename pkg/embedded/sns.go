@@ -1,11 +1,13 @@
 package embedded
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"mime"
 	"net"
@@ -351,8 +353,12 @@ func (s *SNS) advanceClock(w http.ResponseWriter, r *http.Request) {
 
 // readInput reads a JSON body into v or, where the page's form was sent, calls fromForm. It answers bad input itself.
 func readInput(w http.ResponseWriter, r *http.Request, v any, fromForm func()) (form, ok bool) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxJSON)
-	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "application/x-www-form-urlencoded" && r.Method == http.MethodPost {
+	body := bufio.NewReader(http.MaxBytesReader(w, r.Body, maxJSON))
+	first, _ := body.Peek(1)
+	r.Body = io.NopCloser(body)
+	// curl -d calls everything a form; a brace says that it is JSON.
+	isJSON := len(first) == 1 && first[0] == '{'
+	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "application/x-www-form-urlencoded" && r.Method == http.MethodPost && !isJSON {
 		if err := r.ParseForm(); err != nil {
 			problem(w, http.StatusBadRequest, "the form cannot be read")
 			return true, false

@@ -78,7 +78,7 @@ func call(tb testing.TB, method, url, body string, header ...string) (int, strin
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test's
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		tb.Fatal(err)
@@ -261,7 +261,7 @@ func TestInboxPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test's
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -298,6 +298,9 @@ func TestClockRoutes(t *testing.T) {
 	}
 	if status, _ := call(t, "POST", s.URL()+"/clock", "advance=5m", "Content-Type", "application/x-www-form-urlencoded"); status != 303 {
 		t.Errorf("the page's form: %d", status)
+	}
+	if status, body := call(t, "POST", s.URL()+"/clock", `{"advance":"0s"}`, "Content-Type", "application/x-www-form-urlencoded"); status != 200 {
+		t.Errorf("JSON as curl -d sends it: %d %s", status, body)
 	}
 	if status, body := call(t, "GET", s.URL()+"/clock", ""); status != 200 || strings.TrimSpace(body) != `{"now":"2026-01-02T03:09:35Z"}` {
 		t.Errorf("GET /clock: %d %s", status, body)

@@ -24,9 +24,12 @@ type Store struct {
 	front *front
 	stop  context.CancelFunc // ends FerretDB
 	done  chan struct{}      // closed when FerretDB has ended
-	tmp   string
+	tmp   string             // directory of the socket, "" where that is in the data directory
 	lock  *os.File
 }
+
+// maxSocket is the longest path of a Unix socket that all systems take.
+const maxSocket = 100
 
 // making guards a variable of FerretDB's that its constructor writes.
 var making sync.Mutex
@@ -81,14 +84,16 @@ func startStore(o StoreOptions) (_ *Store, err error) {
 		return nil, err
 	}
 
-	// FerretDB listens on a Unix socket in a directory of its own, which only this user may enter: its clients must
-	// not get past the front. The data directory's path may be too long for a socket.
-	tmp, err := os.MkdirTemp("", "sallyport-")
-	if err != nil {
-		return nil, err
+	// FerretDB listens on a Unix socket that only this user may reach: its clients must not get past the front.
+	socket, tmp := filepath.Join(dir, ".socket"), ""
+	if len(socket) > maxSocket {
+		if tmp, err = os.MkdirTemp("", "sallyport-"); err != nil {
+			return nil, err
+		}
+		undo = append(undo, func() { _ = os.RemoveAll(tmp) })
+		socket = filepath.Join(tmp, "socket")
 	}
-	undo = append(undo, func() { _ = os.RemoveAll(tmp) })
-	socket := filepath.Join(tmp, "store")
+	_ = os.Remove(socket) // left there by a process that was killed; the claim says that nobody uses it
 	making.Lock()
 	ferret, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{Unix: socket},
@@ -100,6 +105,7 @@ func startStore(o StoreOptions) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = os.Chmod(socket, 0o600) // on systems where it matters
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		front: &front{dir: dir, backend: socket, log: log, l: l, clients: map[net.Conn]bool{}},
@@ -129,7 +135,9 @@ func (s *Store) Close(ctx context.Context) error {
 	go func() {
 		defer close(released)
 		<-s.done
-		_ = os.RemoveAll(s.tmp)
+		if s.tmp != "" {
+			_ = os.RemoveAll(s.tmp)
+		}
 		_ = s.lock.Close()
 	}()
 	select {
@@ -156,6 +164,6 @@ func (h ferretLog) Handle(ctx context.Context, r slog.Record) error {
 	if src := r.Source(); src != nil {
 		where = fmt.Sprintf("%s:%d", filepath.Base(src.File), src.Line)
 	}
-	h.to.LogAttrs(ctx, slog.LevelError, "document store failed on a command", slog.String("source", where))
+	h.to.LogAttrs(ctx, slog.LevelError, "document store failed on a command", slog.String("where", where))
 	return nil
 }

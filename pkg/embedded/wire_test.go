@@ -24,14 +24,14 @@ func sequenceFrame(tb testing.TB, flags uint32) []byte {
 	section := append([]byte("updates\x00"), encode(wirebson.MustDocument("q", wirebson.MustDocument("_id", "a", "n", int32(1)), "u", wirebson.MustDocument()))...)
 	body := binary.LittleEndian.AppendUint32(nil, flags)
 	body = append(body, 1)
-	body = binary.LittleEndian.AppendUint32(body, uint32(len(section)+4)) //nolint:gosec // small
+	body = binary.LittleEndian.AppendUint32(body, uint32(len(section)+4))
 	body = append(body, section...)
 	body = append(body, 0)
 	body = append(body, encode(wirebson.MustDocument("update", "things", "$db", "db"))...)
 	if flags&flagChecksum != 0 {
 		body = append(body, 1, 2, 3, 4)
 	}
-	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)+headerLen)) //nolint:gosec // small
+	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)+headerLen))
 	head = binary.LittleEndian.AppendUint32(head, 7)
 	head = binary.LittleEndian.AppendUint32(head, 0)
 	return append(binary.LittleEndian.AppendUint32(head, opMsg), body...)

@@ -106,6 +106,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	svc.ctx, svc.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if svc.Keys, err = seal.Load(s.KeysetFile); err != nil {
+		svc.cancel()
 		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}
 	if s.MongoDBName == "" {
@@ -119,6 +120,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 		Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
 	})
 	if err != nil {
+		svc.cancel()
 		return nil, err
 	}
 	svc.CheckReady("nats", svc.Bus.Ready)

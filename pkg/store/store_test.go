@@ -174,8 +174,11 @@ func TestGuardHasOneWinner(t *testing.T) {
 	}
 	var updated, applied, inserted, upserted atomic.Int64
 	var wg sync.WaitGroup
+	atOnce := make(chan struct{}, 16) // a slow machine must not make them wait longer than the store's patience
 	for range 50 {
 		wg.Go(func() {
+			atOnce <- struct{}{}
+			defer func() { <-atOnce }()
 			done, err := c.Update(t.Context(), "a", store.Change{Guard: eq("n", 0), Update: set("n", 1)})
 			if err != nil {
 				t.Error(err)
@@ -308,7 +311,7 @@ func TestParallelGuessesAreCountedExactly(t *testing.T) {
 	guess := func(at time.Time) int64 {
 		var counted atomic.Int64
 		var wg sync.WaitGroup
-		atOnce := make(chan struct{}, 50) // a slow machine must not make them wait longer than the store's patience
+		atOnce := make(chan struct{}, 16) // a slow machine must not make them wait longer than the store's patience
 		for range 200 {
 			wg.Go(func() {
 				atOnce <- struct{}{}

@@ -34,9 +34,9 @@ type World struct {
 	// Logs collects what every service logged.
 	Logs *Buffer
 
-	tb    testing.TB
-	id    string
-	keys  map[contract.Service]string
+	tb   testing.TB
+	id   string
+	keys map[contract.Service]string
 }
 
 // Services lists the four services.

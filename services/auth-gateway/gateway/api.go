@@ -85,11 +85,12 @@ func (g *gateway) apiBegin(ctx context.Context, in *beginRequest) (*signInAnswer
 	return &signInAnswer{v}, nil
 }
 
-type signInPath struct {
+// SignInPath names the sign-in that a request is about. It is exported because huma looks past fields that are not.
+type SignInPath struct {
 	ID string `path:"id" maxLength:"64" doc:"The id of the sign-in."`
 }
 
-func (g *gateway) apiSignIn(ctx context.Context, in *signInPath) (*signInAnswer, error) {
+func (g *gateway) apiSignIn(ctx context.Context, in *SignInPath) (*signInAnswer, error) {
 	s, _, err := g.flow.load(ctx, in.ID, bearer(ctx))
 	if err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func (g *gateway) answer(o outcome, err error) (*signInAnswer, error) {
 }
 
 type enrollRequest struct {
-	signInPath
+	SignInPath
 	Body struct {
 		Factor string `json:"factor" enum:"totp,sms" doc:"The factor that the sign-in asks for."`
 		Phone  string `json:"phone,omitempty" maxLength:"64" example:"+1 701 555 9443" doc:"A mobile number in any usual way of writing it (sms only)."`
@@ -171,7 +172,7 @@ func qrPNG(uri secret.String) ([]byte, error) {
 }
 
 type confirmRequest struct {
-	signInPath
+	SignInPath
 	Body struct {
 		Code  secret.String `json:"code" maxLength:"64" doc:"Six digits; spaces and dashes between them do not matter."`
 		Label string        `json:"label,omitempty" maxLength:"64" example:"Pixel 9" doc:"A name for the device (totp)."`
@@ -186,11 +187,11 @@ func (g *gateway) apiConfirm(ctx context.Context, in *confirmRequest) (*signInAn
 	return g.answer(g.flow.confirm(ctx, p, in.ID, bearer(ctx), in.Body.Code, in.Body.Label))
 }
 
-func (g *gateway) apiSkip(ctx context.Context, in *signInPath) (*signInAnswer, error) {
+func (g *gateway) apiSkip(ctx context.Context, in *SignInPath) (*signInAnswer, error) {
 	return g.answer(g.flow.skip(ctx, in.ID, bearer(ctx)))
 }
 
-func (g *gateway) apiResend(ctx context.Context, in *signInPath) (*signInAnswer, error) {
+func (g *gateway) apiResend(ctx context.Context, in *SignInPath) (*signInAnswer, error) {
 	p, err := g.portal(ctx)
 	if err != nil {
 		return nil, err
@@ -199,7 +200,7 @@ func (g *gateway) apiResend(ctx context.Context, in *signInPath) (*signInAnswer,
 }
 
 type verifyRequest struct {
-	signInPath
+	SignInPath
 	Body struct {
 		Code secret.String `json:"code" maxLength:"64" doc:"Six digits; spaces and dashes between them do not matter."`
 	}
@@ -210,7 +211,7 @@ func (g *gateway) apiVerify(ctx context.Context, in *verifyRequest) (*signInAnsw
 }
 
 type recoverRequest struct {
-	signInPath
+	SignInPath
 	Body struct {
 		Code secret.String `json:"recovery_code" maxLength:"64" doc:"One of the recovery codes; case, spaces and dashes do not matter."`
 	}

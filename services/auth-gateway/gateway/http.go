@@ -30,6 +30,15 @@ const (
 
 // frameRequest puts around every request what all of them need: an id, a bound, and the headers of rule.
 func (g *gateway) frameRequest(c *fiber.Ctx) error {
+	id := g.setHeaders(c)
+	ctx, cancel := context.WithTimeout(bus.WithRequestID(context.Background(), id), patience)
+	defer cancel()
+	c.SetUserContext(context.WithValue(ctx, hostKey{}, strings.ToLower(hostOf("//"+c.Hostname()))))
+	return c.Next()
+}
+
+// setHeaders sets what every answer carries, and returns the request's new id.
+func (g *gateway) setHeaders(c *fiber.Ctx) string {
 	id := bus.NewID()
 	c.Set("X-Request-Id", id)
 	c.Set("Content-Security-Policy", contentSecurityPolicy)
@@ -42,10 +51,7 @@ func (g *gateway) frameRequest(c *fiber.Ctx) error {
 	if g.secure {
 		c.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
-	ctx, cancel := context.WithTimeout(bus.WithRequestID(context.Background(), id), patience)
-	defer cancel()
-	c.SetUserContext(context.WithValue(ctx, hostKey{}, strings.ToLower(hostOf("//"+c.Hostname()))))
-	return c.Next()
+	return id
 }
 
 func requestID(ctx context.Context) string { return bus.RequestID(ctx) }
@@ -57,7 +63,9 @@ func (g *gateway) answerError(c *fiber.Ctx, err error) error {
 	if errors.As(err, &f) {
 		p = routeProblem(f)
 	}
-	p.RequestID = requestID(c.UserContext())
+	if p.RequestID = requestID(c.UserContext()); p.RequestID == "" {
+		p.RequestID = g.setHeaders(c) // the server refused it before it was framed: too large, or no HTTP
+	}
 	if p.Code == string(contract.InternalError) {
 		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), slog.Any("error", err))
 	}

@@ -23,6 +23,15 @@ import (
 func newAPI(app *fiber.App) huma.API {
 	// The library's own problem documents would repeat the refused value, which may be a password.
 	huma.NewError = requestProblem
+	huma.NewErrorWithContext = func(c huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		refusal := requestProblem(status, msg, errs...)
+		var p *Problem
+		if errors.As(refusal, &p) {
+			p.RequestID = requestID(c.Context())
+		}
+		return refusal
+	}
+	huma.ValidateStrictCasing = true // "Email" is not "email": two parsers must not disagree about which one counts
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	strict := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalStrict}
 	config := huma.Config{

@@ -347,6 +347,9 @@ func (f *signIns) startTOTP(ctx context.Context, p portal, id, token string) (si
 	if s.Factor != contract.FactorTOTP {
 		return signIn{}, seed{}, wrongFactor(s.Factor)
 	}
+	if err := f.unenrolled(ctx, s); err != nil {
+		return signIn{}, seed{}, err
+	}
 	r, err := bus.Request(ctx, f.bus, contract.TOTPBegin, contract.TOTPBeginRequest{
 		Account: s.account(), Enrolment: s.Enrolment, Issuer: p.Name, Label: s.Who.Email, Epoch: s.Epoch,
 	})
@@ -365,6 +368,21 @@ func (f *signIns) startTOTP(ctx context.Context, p portal, id, token string) (si
 		return signIn{}, seed{}, err
 	}
 	return s, seed{uri: uri, key: secret.New(parsed.Query().Get("secret"))}, nil
+}
+
+// unenrolled refuses where the person has by now a factor that was enrolled in another sign-in. Of this one only the
+// password is known, which must never replace a factor.
+func (f *signIns) unenrolled(ctx context.Context, s signIn) error {
+	d, err := f.decide(ctx, s.Portal, s.Who)
+	if err != nil {
+		return err
+	}
+	for _, living := range d.Factors {
+		if living.Factor == s.Factor && living.Enrolment != s.Enrolment {
+			return contract.Refuse(contract.Conflict, "Your second factor was set up meanwhile. Please sign in again.")
+		}
+	}
+	return nil
 }
 
 // started tells once that somebody began to enrol.
@@ -410,6 +428,9 @@ func (f *signIns) startSMS(ctx context.Context, p portal, id, token, phone strin
 	if strings.TrimSpace(phone) == "" {
 		return outcome{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter a mobile number.", Field: "phone"}
 	}
+	if err := f.unenrolled(ctx, s); err != nil {
+		return outcome{}, err
+	}
 	first := !s.Started
 	s.Started = true
 	out, err := f.text(ctx, p, s, revision, phone)
@@ -428,6 +449,9 @@ func (f *signIns) sealCode(code secret.String, who contract.Account) (contract.S
 func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code secret.String, label string) (outcome, error) {
 	s, revision, err := f.at(ctx, id, token, StatusEnroll)
 	if err != nil {
+		return outcome{}, err
+	}
+	if err := f.unenrolled(ctx, s); err != nil {
 		return outcome{}, err
 	}
 	sealed, err := f.sealCode(code, s.account())

@@ -426,13 +426,15 @@ func TestOldAndRepeatedNewsReviveNothing(t *testing.T) {
 
 func TestChangeHasOneWinner(t *testing.T) {
 	f := start(t)
-	two := f.world.Start(contract.Policy, policy.Start, nil)
-	_ = two
+	f.world.Start(contract.Policy, policy.Start, nil) // a second instance
 	for version := range int64(3) {
 		var won, lost atomic.Int64
 		var wg sync.WaitGroup
+		atOnce := make(chan struct{}, 8) // a slow machine must not make them wait longer than a call's patience
 		for range 50 {
 			wg.Go(func() {
+				atOnce <- struct{}{}
+				defer func() { <-atOnce }()
 				_, err := bus.Request(t.Context(), f.gateway, contract.PolicyChange, contract.ChangeRequest{Portal: portal, Actor: "u9", Settings: settings(version, required, off, false)})
 				switch contract.CodeOf(err) {
 				case "":
@@ -493,7 +495,7 @@ func TestTwoInstancesAndRestartKeepAll(t *testing.T) {
 	if _, err := f.skip(guest); err != nil {
 		t.Fatal(err)
 	}
-	f.audit(1 + 20 + 1)
+	f.audit(1 + 20 + 1) // both instances share the facts
 	for _, s := range []*service.Service{second, f.svc} {
 		if err := s.Stop(t.Context()); err != nil {
 			t.Fatal(err)

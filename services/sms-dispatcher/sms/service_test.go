@@ -175,23 +175,31 @@ func TestParallelOpensLetOneTextThrough(t *testing.T) {
 	w.start()
 	w.start()
 	p := w.person("u1", phone)
-	var through, tooSoon atomic.Int32
+	var through, tooSoon, slow atomic.Int32
 	var wg sync.WaitGroup
+	slots := make(chan struct{}, 10)
 	for i := range 30 {
 		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			switch _, err := p.open(fmt.Sprintf("c%d", i), contract.ForEnrolment, p.phone); contract.CodeOf(err) {
 			case "":
 				through.Add(1)
-			case contract.TooSoon, contract.Unavailable: // the latter on a slow machine
+			case contract.TooSoon:
 				tooSoon.Add(1)
+			case contract.Unavailable: // a slow machine; the one that went through may be among them
+				slow.Add(1)
 			default:
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if through.Load() != 1 || tooSoon.Load() != 29 {
-		t.Errorf("%d went through, %d were too soon", through.Load(), tooSoon.Load())
+	if n := through.Load(); n > 1 || n+slow.Load() == 0 || n+slow.Load()+tooSoon.Load() != 30 {
+		t.Errorf("%d went through, %d were too soon, %d not answered", n, tooSoon.Load(), slow.Load())
+	}
+	if d, err := w.records.people.Get(t.Context(), personID(p.Account)); err != nil || d.Sends.Serial != 1 {
+		t.Errorf("%d texts are remembered, %v", d.Sends.Serial, err)
 	}
 }
 
@@ -264,10 +272,14 @@ func TestParallelWrongGuessesAreCountedExactly(t *testing.T) {
 	if e := refusal(t, p.verify("c1", contract.ForSignIn, code), contract.Locked); e.RetryAfter != 30 || e.LockedUntil == nil {
 		t.Errorf("%+v", e)
 	}
+	w.Clock.Add(3 * time.Second)
+	if e := refusal(t, p.verify("c1", contract.ForSignIn, code), contract.Locked); e.RetryAfter != 27 {
+		t.Errorf("%+v", e)
+	}
 	// Neither another challenge nor another door opens it.
 	_, err := p.open("c2", contract.ForStepUp, "")
 	refusedAs(t, err, contract.Locked)
-	w.Clock.Add(30 * time.Second)
+	w.Clock.Add(27 * time.Second)
 	if err := p.verify("c1", contract.ForSignIn, code); err != nil {
 		t.Errorf("after the lock: %v", err)
 	}
@@ -504,7 +516,7 @@ func TestRepeatedJobsInAnyOrderSendOnce(t *testing.T) {
 		job()
 	}
 	for _, p := range people {
-		if f := w.ends("c-" + p.User); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
+		if f := w.ends("c-" + p.User); f.Outcome != contract.OutcomeSent {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -539,7 +551,7 @@ func TestFaultsOfSNS(t *testing.T) {
 		t.Run(fmt.Sprintf("%s-%d", c.mode, c.times), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.start()
+			w.start("SMS_SEND_TIMEOUT", "1s")
 			p := w.person("u1", phone)
 			w.fault(c.mode, c.times)
 			p.ask("c1", contract.ForEnrolment, p.phone)

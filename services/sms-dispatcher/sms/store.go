@@ -29,9 +29,11 @@ type person struct {
 	Active  *number `bson:"active,omitempty"`
 	// Guess counts typed codes over all challenges and doors.
 	Guess lockout.State `bson:"guess"`
-	// LastCall is the call whose guess was counted last: its repetition is not counted again.
-	LastCall string `bson:"last_call"`
-	Sends    sends  `bson:"sends"`
+	// Calls are those whose guesses make up the count: their repetitions are not counted again.
+	Calls map[string]time.Time `bson:"calls"`
+	// Told is the guess (by its time) whose lock was told last.
+	Told  time.Time `bson:"told"`
+	Sends sends     `bson:"sends"`
 }
 
 // number is one telephone number of a person.
@@ -163,6 +165,11 @@ func unset(names ...string) bson.E {
 	return bson.E{Key: "$unset", Value: d}
 }
 
+// clearGuesses starts the count of guesses again.
+func clearGuesses() []bson.E {
+	return []bson.E{store.ClearGuesses("guess"), field("calls", bson.D{})}
+}
+
 // found turns "none, or the guard does not hold" into a plain false.
 func found(err error) (bool, error) {
 	if errors.Is(err, store.ErrNotFound) {
@@ -175,7 +182,7 @@ func found(err error) (bool, error) {
 
 // known makes sure that there is a document of this person.
 func (r *records) known(ctx context.Context, who contract.Account, epoch int64) error {
-	err := r.people.Insert(ctx, person{ID: personID(who), Epoch: epoch, Sends: sends{Recent: []sent{}}})
+	err := r.people.Insert(ctx, person{ID: personID(who), Epoch: epoch, Calls: map[string]time.Time{}, Sends: sends{Recent: []sent{}}})
 	if errors.Is(err, store.ErrExists) {
 		return nil
 	}
@@ -188,7 +195,7 @@ func (r *records) known(ctx context.Context, who contract.Account, epoch int64) 
 func (r *records) raise(ctx context.Context, who contract.Account, epoch int64) (person, bool, error) {
 	before, err := r.people.Apply(ctx, personID(who), store.Change{
 		Guard:  bson.D{field("epoch", cond("$lt", epoch))},
-		Update: bson.D{set(field("epoch", epoch), store.ClearGuesses("guess")), unset("pending", "active")},
+		Update: bson.D{set(append(clearGuesses(), field("epoch", epoch))...), unset("pending", "active")},
 		Before: true,
 	})
 	ok, err := found(err)
@@ -208,13 +215,13 @@ func (r *records) admit(ctx context.Context, p person, next sends, pending *numb
 	})
 }
 
-// countGuess counts one guess if one is allowed now and call was not counted just before, and returns the person with
+// countGuess counts one guess if one is allowed now and call was not counted before, and returns the person with
 // it. False means that it was not counted.
 func (r *records) countGuess(ctx context.Context, who contract.Account, call string, now time.Time) (person, bool, error) {
 	counted, at := store.CountGuess("guess", now)
 	p, err := r.people.Apply(ctx, personID(who), store.Change{
-		Guard:  append(store.GuessGuard("guess", now), field("last_call", cond("$ne", call))),
-		Update: bson.D{inc(counted), set(at, field("last_call", call))},
+		Guard:  append(store.GuessGuard("guess", now), field("calls."+call, cond("$exists", false))),
+		Update: bson.D{inc(counted), set(at, field("calls."+call, now))},
 	})
 	ok, err := found(err)
 	return p, ok, err
@@ -223,7 +230,7 @@ func (r *records) countGuess(ctx context.Context, who contract.Account, call str
 // proved starts the count of guesses again after a right code, and forgives the texts up to then.
 func (r *records) proved(ctx context.Context, p person) error {
 	_, err := r.people.Update(ctx, p.ID, store.Change{
-		Update: bson.D{set(store.ClearGuesses("guess")), {Key: "$max", Value: bson.D{field("sends.forgiven", p.Sends.Serial)}}},
+		Update: bson.D{set(clearGuesses()...), {Key: "$max", Value: bson.D{field("sends.forgiven", p.Sends.Serial)}}},
 	})
 	return err
 }
@@ -233,7 +240,7 @@ func (r *records) activate(ctx context.Context, p person, active number, letter 
 	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
 		return false, err
 	}
-	fields := append([]bson.E{store.ClearGuesses("guess"), field("active", active)}, store.Put(letter)...)
+	fields := append(append(clearGuesses(), field("active", active)), store.Put(letter)...)
 	ok, err := r.people.Update(ctx, p.ID, store.Change{
 		Guard: bson.D{field("pending.ref", active.Ref), field("epoch", p.Epoch)},
 		Update: bson.D{
@@ -252,7 +259,7 @@ func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) e
 	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
 		return err
 	}
-	if _, err := r.people.Update(ctx, p.ID, store.Change{Update: bson.D{set(store.Put(letter)...)}}); err != nil {
+	if _, err := r.people.Update(ctx, p.ID, store.Change{Update: bson.D{set(append(store.Put(letter), field("told", p.Guess.LastAt))...)}}); err != nil {
 		return err
 	}
 	r.outbox.Relay(phonesName, p.ID, letter)

@@ -2,6 +2,7 @@ package sms
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -117,10 +118,11 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 		return c, p, refused, err
 	}
 	call := bus.CallID(ctx)
-	if call == "" {
+	if !idShape.MatchString(call) {
 		call = bus.NewID()
 	}
-	if err := lockedOut(p.Guess, now); err != nil && p.LastCall != call {
+	if err := lockedOut(p.Guess, now); err != nil && !p.counted(call) {
+		d.tellLate(ctx, t.Account, p, now)
 		return c, p, locked, err
 	}
 	canonical, ok := digits.Canonical(code.Reveal())
@@ -152,30 +154,23 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 		if p, err = d.records.people.Get(ctx, personID(t.Account)); err != nil {
 			return c, p, refused, err
 		}
-		if p.LastCall != call {
-			return c, p, locked, lockedOrBusy(p.Guess, now)
+		if !p.counted(call) {
+			return d.unlessSpent(ctx, c, p, call, locked, lockedOrBusy(p.Guess, now))
 		}
 	}
 	// The person is known as of the count; what was opened or reset before it holds.
 	if err := alive(c, p, now); err != nil {
-		return c, p, expired, err
+		return d.unlessSpent(ctx, c, p, call, expired, err)
 	}
 	if !d.matches(c, canonical) {
-		return c, p, wrong, d.wrong(ctx, t.Account, p, call, now)
+		return c, p, wrong, d.wrong(ctx, t.Account, p, now)
 	}
 	claimed, ok, err := d.records.claim(ctx, c.ID, call, now)
 	if err != nil {
 		return c, p, refused, err
 	}
 	if !ok {
-		// Somebody was faster: another guess, or this same call in another replica.
-		if c, err = d.records.challenges.Get(ctx, c.ID); err != nil {
-			return c, p, refused, err
-		}
-		if c.Closed == closedVerified && c.ClaimedBy == call {
-			return c, p, right, nil
-		}
-		return c, p, expired, errExpired
+		return d.unlessSpent(ctx, c, p, call, expired, errExpired)
 	}
 	if claimed.ended() {
 		if err := d.records.notes.Delete(ctx, c.ID); err != nil {
@@ -183,6 +178,26 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 		}
 	}
 	return claimed, p, right, nil
+}
+
+// unlessSpent refuses a call, unless the same call has spent the code meanwhile in another replica: a caller that waits
+// too long for one asks the next.
+func (d *dispatcher) unlessSpent(ctx context.Context, c challenge, p person, call string, res result, refusal error) (challenge, person, result, error) {
+	c, err := d.records.challenges.Get(ctx, c.ID)
+	if err != nil {
+		return c, p, refused, err
+	}
+	if c.Closed != closedVerified || c.ClaimedBy != call {
+		return c, p, res, refusal
+	}
+	p, err = d.records.people.Get(ctx, p.ID)
+	return c, p, right, err
+}
+
+// counted tells whether this call's guess is among those that count.
+func (p person) counted(call string) bool {
+	_, ok := p.Calls[call]
+	return ok
 }
 
 // belongs tells whether a challenge is the one that the code is said to be for.
@@ -217,7 +232,7 @@ func (d *dispatcher) matches(c challenge, canonical string) bool {
 }
 
 // wrong is the answer to a wrong code; a lock is told before it is answered.
-func (d *dispatcher) wrong(ctx context.Context, who contract.Account, p person, call string, now time.Time) error {
+func (d *dispatcher) wrong(ctx context.Context, who contract.Account, p person, now time.Time) error {
 	left := p.Guess.Left()
 	e := contract.Refuse(contract.InvalidCode, "This code is not right.")
 	e.AttemptsLeft = &left
@@ -226,28 +241,42 @@ func (d *dispatcher) wrong(ctx context.Context, who contract.Account, p person, 
 		return e
 	}
 	e.Detail = "This code is not right. Please wait before you try again."
-	fact := contract.LockFact{Account: who, Factor: contract.FactorSMS, Failures: p.Guess.Failures, At: now}
-	if !p.Guess.Disabled() {
-		e.LockedUntil, fact.Until = &until, &until
-	} else {
+	if p.Guess.Disabled() {
 		e.Detail = "This code is not right. Text messages are disabled now. Please use a recovery code or ask for a reset."
+	} else {
+		e.LockedUntil = &until
 	}
-	letter, err := bus.NewLetter(ctx, contract.FactorLocked, fmt.Sprintf("locked-%s-%d", plainID(call), p.Guess.Failures), fact, now)
-	if err != nil {
-		return err
-	}
-	if err := d.records.tellLocked(ctx, p, letter); err != nil {
+	if err := d.tell(ctx, who, p, now); err != nil {
 		return err
 	}
 	return e
 }
 
-// plainID makes a call id fit for a letter's id.
-func plainID(call string) string {
-	if idShape.MatchString(call) {
-		return call
+// tell tells of a lock, once: the letter is named after the guess that locked.
+func (d *dispatcher) tell(ctx context.Context, who contract.Account, p person, now time.Time) error {
+	fact := contract.LockFact{Account: who, Factor: contract.FactorSMS, Failures: p.Guess.Failures, At: p.Guess.LastAt.UTC()}
+	if !p.Guess.Disabled() {
+		until, _ := p.Guess.LockedUntil(now)
+		until = until.UTC()
+		fact.Until = &until
 	}
-	return bus.NewID()
+	whose := sha256.Sum256([]byte(p.ID))
+	id := fmt.Sprintf("locked-sms-%x-%d-%d", whose[:8], p.Guess.LastAt.UnixMilli(), p.Guess.Failures)
+	letter, err := bus.NewLetter(ctx, contract.FactorLocked, id, fact, now)
+	if err != nil {
+		return err
+	}
+	return d.records.tellLocked(ctx, p, letter)
+}
+
+// tellLate tells of a lock whose guess ended in a crash before it could be told.
+func (d *dispatcher) tellLate(ctx context.Context, who contract.Account, p person, now time.Time) {
+	if p.Told.Equal(p.Guess.LastAt) || now.Sub(p.Guess.LastAt) < bus.CallTimeout {
+		return
+	}
+	if err := d.tell(ctx, who, p, now); err != nil {
+		d.log.Warn("lock not told", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
+	}
 }
 
 // notDigits is the answer to what is no code at all; it was not counted.

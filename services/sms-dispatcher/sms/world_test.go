@@ -96,7 +96,7 @@ func (w *world) listen() {
 func (w *world) start(extra ...string) *service.Service {
 	w.tb.Helper()
 	vars := map[string]string{
-		"SMS_COUNTRIES": "US,CA,GB", "SMS_SEND_TIMEOUT": "500ms", "AWS_ENDPOINT_URL_SNS": w.sns.URL(), "AWS_REGION": "us-east-1",
+		"SMS_COUNTRIES": "US,CA,GB", "AWS_ENDPOINT_URL_SNS": w.sns.URL(), "AWS_REGION": "us-east-1",
 		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example",
 	}
 	for i := 0; i+1 < len(extra); i += 2 {

@@ -62,9 +62,9 @@ func TestB31ARecoveryCodeSucceedsOnce(t *testing.T) {
 	told := listen(h, contract.FactorRecovered)
 	p := h.person("u1")
 	codes := p.regenerate()
-	got := tally(h.parallel(50, func(ctx context.Context, s *server) error { _, err := p.recoverOn(ctx, s, codes[0]); return err }))
-	if got[""] != 1 || got[""]+got[contract.InvalidCode]+got[contract.Locked] != 50 {
-		t.Errorf("50 times one code: %v; want exactly one success", got)
+	got := tally(h.parallel(50/crowd, func(ctx context.Context, s *server) error { _, err := p.recoverOn(ctx, s, codes[0]); return err }))
+	if got[""] != 1 || got[""]+got[contract.InvalidCode]+got[contract.Locked] != 50/crowd {
+		t.Errorf("%d times one code: %v; want exactly one success", 50/crowd, got)
 	}
 	told.wait(t, 1)
 	if n := p.codesLeft(); n != 9 {
@@ -101,12 +101,12 @@ func TestGuessingRecoveryCodes(t *testing.T) {
 	p, nobody := h.person("u1"), h.person("nobody")
 	codes := p.regenerate()
 	for _, who := range []*person{p, nobody} { // whether there are codes is not told
-		got := tally(h.parallel(60, func(ctx context.Context, s *server) error {
+		got := tally(h.parallel(60/crowd, func(ctx context.Context, s *server) error {
 			_, err := who.recoverOn(ctx, s, "0000-0000-0000-0000")
 			return err
 		}))
-		if got[contract.InvalidCode] != 5 || got[contract.Locked] != 55 {
-			t.Errorf("%s: 60 wrong guesses at once: %v; want 5 evaluated", who.who.User, got)
+		if got[contract.InvalidCode] != 5 || got[contract.Locked] != 60/crowd-5 {
+			t.Errorf("%s: %d wrong guesses at once: %v; want 5 evaluated", who.who.User, 60/crowd, got)
 		}
 		_, err := who.recover("0000")
 		if e := refusal(t, err, contract.InvalidCode); left(e) != -1 {
