@@ -176,6 +176,7 @@ func (f *front) exchange(b *backend, req []byte) ([]byte, error) {
 }
 
 func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
+	read := time.Now()
 	if no := refused(cmd); no != nil {
 		return newFrame(0, requestID(req), no)
 	}
@@ -193,6 +194,11 @@ func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
 	db := v.(*database)
 	db.Lock()
 	defer db.Unlock()
+	if limit := cmd.maxTime(); limit > 0 && time.Since(read) > limit {
+		// Whoever sent it has given up. Under overload a queue of such commands would keep everybody else waiting
+		// until they give up too.
+		return newFrame(0, requestID(req), failure(maxTimeExpired, "MaxTimeMSExpired", "the command waited longer than its time limit"))
+	}
 	if rewrite {
 		var answer []byte
 		var err error

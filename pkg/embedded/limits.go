@@ -12,6 +12,7 @@ import (
 
 const (
 	illegalOperation = 20
+	maxTimeExpired   = 50
 	notImplemented   = 238
 )
 

@@ -783,6 +783,33 @@ func TestDatabasesDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
+// A command whose sender has given up while it waited is not carried out any more.
+func TestACommandThatWaitedTooLongIsDropped(t *testing.T) {
+	s := startTestStore(t, t.TempDir())
+	things := connect(t, s.URI()).Database("slow").Collection("things")
+	if _, err := things.InsertOne(t.Context(), d("_id", "a", "n", 0)); err != nil {
+		t.Fatal(err)
+	}
+	v, _ := s.front.databases.Load("slow")
+	slow := v.(*database)
+	slow.Lock()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := things.UpdateOne(ctx, d("_id", "a"), d("$inc", d("n", 1)))
+	slow.Unlock()
+	if !mongo.IsTimeout(err) {
+		t.Fatalf("the update ended with %v, want a time-out", err)
+	}
+	// The next write comes after the dropped one, which held the lock last if at all.
+	if _, err := things.UpdateOne(t.Context(), d("_id", "a"), d("$inc", d("m", 1))); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct{ N int }
+	if err := things.FindOne(t.Context(), d("_id", "a")).Decode(&doc); err != nil || doc.N != 0 {
+		t.Errorf("n is %d, %v; want 0", doc.N, err)
+	}
+}
+
 func TestCloseAnswersWhatIsInProgress(t *testing.T) {
 	s := startTestStore(t, t.TempDir())
 	db := &database{indexed: map[string]bool{}}

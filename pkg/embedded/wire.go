@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/FerretDB/wire/wirebson"
 )
@@ -83,6 +84,19 @@ func (c command) name() string { return c.doc.Command() }
 func (c command) db() string {
 	s, _ := c.doc.Get("$db").(string)
 	return s
+}
+
+// maxTime returns how long the client waits for the answer (drivers send it from their own time-out), zero for ever.
+func (c command) maxTime() time.Duration {
+	switch ms := c.doc.Get("maxTimeMS").(type) {
+	case int32:
+		return time.Duration(ms) * time.Millisecond
+	case int64:
+		return time.Duration(ms) * time.Millisecond
+	case float64:
+		return time.Duration(ms * float64(time.Millisecond))
+	}
+	return 0
 }
 
 // collection returns the collection that the command addresses, or "" where its first value is no string.

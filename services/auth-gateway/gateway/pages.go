@@ -71,7 +71,7 @@ func (g *gateway) postSignIn(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	page := web.SignIn{Email: c.FormValue("email"), Return: localPath(c.FormValue("return"))}
+	page := web.SignIn{Email: field(c, "email"), Return: localPath(field(c, "return"))}
 	password := formSecret(c, "password")
 	if _, ok := canonicalEmail(page.Email); !ok {
 		page.EmailError = web.EmailInvalid
@@ -220,7 +220,7 @@ func (g *gateway) showTOTP(c *fiber.Ctx, status int, refusal *contract.Error) er
 		return err
 	}
 	page := web.EnrollTOTP{
-		QR: picture, Key: seed.key.Reveal(), URI: seed.uri.Reveal(), CanSkip: s.CanSkip, Label: c.FormValue("label"),
+		QR: picture, Key: seed.key.Reveal(), URI: seed.uri.Reveal(), CanSkip: s.CanSkip, Label: field(c, "label"),
 	}
 	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
 	return g.render(c, status, page)
@@ -284,7 +284,7 @@ func (g *gateway) postPhone(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	phone := c.FormValue("phone")
+	phone := field(c, "phone")
 	o, err := g.flow.startSMS(c.UserContext(), p, "", g.cookie(c, signInCookie), phone)
 	if err != nil {
 		if handled, answer := g.elsewhere(c, err); handled {
@@ -305,7 +305,7 @@ func (g *gateway) postConfirm(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	o, err := g.flow.confirm(c.UserContext(), p, "", g.cookie(c, signInCookie), formSecret(c, "code"), c.FormValue("label"))
+	o, err := g.flow.confirm(c.UserContext(), p, "", g.cookie(c, signInCookie), formSecret(c, "code"), field(c, "label"))
 	if err != nil {
 		e := contract.AsError(err)
 		s, lost, answer := g.here(c, StatusEnroll)
@@ -442,7 +442,7 @@ func (g *gateway) showRecover(c *fiber.Ctx, status int, refusal *contract.Error)
 	if page.Error == web.CodeWrong || page.Error == web.CodeIncomplete {
 		page.Error = web.RecoveryWrong
 	}
-	if refusal != nil && c.FormValue("recovery_code") == "" {
+	if refusal != nil && field(c, "recovery_code") == "" {
 		page.Error = web.RecoveryMissing
 	}
 	return g.render(c, status, page)

@@ -1,12 +1,12 @@
 package policy_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
 
-	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 )
 
@@ -112,6 +112,13 @@ func answer(d contract.Decision) string {
 
 // Whatever happens in whatever order, with news that comes late or twice, the service decides as the model does.
 func TestHistories(t *testing.T) {
+	// Each of a hundred histories is some hundred calls on a real bus and store; a third is enough for every day.
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := flag.Set("rapid.checks", "33"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = flag.Set("rapid.checks", checks.DefValue) })
+	}
 	f := start(t)
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -141,7 +148,7 @@ func TestHistories(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"change": func(rt *rapid.T) {
 				s := settings(m.settings.Version, mode.Draw(rt, "internal"), mode.Draw(rt, "organizations"), rapid.Bool().Draw(rt, "opt out"))
-				after, err := bus.Request(t.Context(), f.gateway, contract.PolicyChange, contract.ChangeRequest{Portal: id, Actor: "u9", Settings: s})
+				after, err := f.replace(id, s)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -184,7 +191,7 @@ func TestHistories(t *testing.T) {
 			"reset": func(rt *rapid.T) {
 				req, p := anyone(rt)
 				reset := rapid.SampledFrom([]string{"rs1", "rs2", "rs3"}).Draw(rt, "reset")
-				_, err := bus.Request(t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: req.Account, Reset: reset, Actor: "u9"})
+				_, err := request(t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: req.Account, Reset: reset, Actor: "u9"})
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -192,7 +199,7 @@ func TestHistories(t *testing.T) {
 			},
 			"": func(rt *rapid.T) {
 				req, p := anyone(rt)
-				d, err := bus.Request(t.Context(), f.gateway, contract.PolicyDecide, req)
+				d, err := request(t.Context(), f.gateway, contract.PolicyDecide, req)
 				if err != nil {
 					rt.Fatal(err)
 				}

@@ -52,6 +52,32 @@ func start(t testing.TB) *fixture {
 	}
 }
 
+// request asks again while a part does not answer, as an impatient person does: every call but a change of settings may
+// be repeated, and on a busy machine the store may be slower than a call's patience.
+func request[Req, Rep any](ctx context.Context, b *bus.Bus, call contract.Call[Req, Rep], req Req) (Rep, error) {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		rep, err := bus.Request(ctx, b, call, req)
+		if contract.CodeOf(err) != contract.Unavailable || time.Now().After(deadline) {
+			return rep, err
+		}
+	}
+}
+
+// replace is [contract.PolicyChange]; where nobody answered, it looks whether the change happened.
+func (f *fixture) replace(portal string, s contract.Settings) (contract.Settings, error) {
+	for {
+		after, err := bus.Request(f.t.Context(), f.gateway, contract.PolicyChange, contract.ChangeRequest{Portal: portal, Actor: "u9", Settings: s})
+		if contract.CodeOf(err) != contract.Unavailable {
+			return after, err
+		}
+		after, err = request(f.t.Context(), f.gateway, contract.PolicySettings, contract.SettingsRequest{Portal: portal})
+		if err != nil || after.Version > s.Version {
+			return after, err
+		}
+	}
+}
+
 func settings(version int64, internal, organizations contract.Mode, allowOptOut bool) contract.Settings {
 	return contract.Settings{
 		Internal:      contract.PopulationSettings{Mode: internal},
@@ -62,7 +88,7 @@ func settings(version int64, internal, organizations contract.Mode, allowOptOut 
 
 func (f *fixture) change(s contract.Settings) contract.Settings {
 	f.t.Helper()
-	after, err := bus.Request(f.t.Context(), f.gateway, contract.PolicyChange, contract.ChangeRequest{Portal: portal, Actor: "u9", Settings: s})
+	after, err := f.replace(portal, s)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -71,7 +97,7 @@ func (f *fixture) change(s contract.Settings) contract.Settings {
 
 func (f *fixture) decide(req contract.DecideRequest) contract.Decision {
 	f.t.Helper()
-	d, err := bus.Request(f.t.Context(), f.gateway, contract.PolicyDecide, req)
+	d, err := request(f.t.Context(), f.gateway, contract.PolicyDecide, req)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -89,7 +115,7 @@ func (f *fixture) expect(req contract.DecideRequest, want string) contract.Decis
 }
 
 func (f *fixture) record(who contract.Account, info contract.FactorInfo, e contract.Epoch) error {
-	_, err := bus.Request(f.t.Context(), f.gateway, contract.PolicyRecord, contract.RecordRequest{Account: who, FactorInfo: info, Epoch: e})
+	_, err := request(f.t.Context(), f.gateway, contract.PolicyRecord, contract.RecordRequest{Account: who, FactorInfo: info, Epoch: e})
 	return err
 }
 
@@ -112,12 +138,12 @@ func (f *fixture) info(req contract.DecideRequest, id string) contract.FactorInf
 }
 
 func (f *fixture) skip(req contract.DecideRequest) (contract.Decision, error) {
-	return bus.Request(f.t.Context(), f.gateway, contract.PolicySkip, contract.SkipRequest{DecideRequest: req})
+	return request(f.t.Context(), f.gateway, contract.PolicySkip, contract.SkipRequest{DecideRequest: req})
 }
 
 func (f *fixture) reset(who contract.Account, id string) {
 	f.t.Helper()
-	_, err := bus.Request(f.t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: who, Reset: id, Actor: "u9", Reason: "lost phone"})
+	_, err := request(f.t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: who, Reset: id, Actor: "u9", Reason: "lost phone"})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -277,7 +303,7 @@ func TestB11OneAccountOneEnrolment(t *testing.T) {
 	f.enrol(staff, "en1")
 	mainApp, clientPortal := f.world.Bus(contract.AuthGateway), f.world.Bus(contract.AuthGateway)
 	for _, app := range []*bus.Bus{mainApp, clientPortal} {
-		d, err := bus.Request(t.Context(), app, contract.PolicyDecide, staff)
+		d, err := request(t.Context(), app, contract.PolicyDecide, staff)
 		if err != nil || d.Action != contract.Challenge || len(d.Factors) != 1 || d.Factors[0].Enrolment != "en1" {
 			t.Errorf("%+v, %v", d, err)
 		}
@@ -451,7 +477,7 @@ func TestChangeHasOneWinner(t *testing.T) {
 			t.Fatalf("from version %d: %d won, %d lost", version, won.Load(), lost.Load())
 		}
 	}
-	got, err := bus.Request(t.Context(), f.gateway, contract.PolicySettings, contract.SettingsRequest{Portal: portal})
+	got, err := request(t.Context(), f.gateway, contract.PolicySettings, contract.SettingsRequest{Portal: portal})
 	if err != nil || got != settings(3, required, off, false) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -476,7 +502,7 @@ func TestTwoInstancesAndRestartKeepAll(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			req := people(i)
-			d, err := bus.Request(t.Context(), f.gateway, contract.PolicyDecide, req)
+			d, err := request(t.Context(), f.gateway, contract.PolicyDecide, req)
 			if err != nil {
 				t.Error(err)
 				return
@@ -486,7 +512,7 @@ func TestTwoInstancesAndRestartKeepAll(t *testing.T) {
 			if err := bus.Publish(t.Context(), f.totp, contract.EnrolmentConfirmed, "confirmed-"+info.Enrolment, contract.EnrolmentFact{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
 				t.Error(err)
 			}
-			if _, err := bus.Request(t.Context(), f.gateway, contract.PolicyRecord, contract.RecordRequest{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
+			if _, err := request(t.Context(), f.gateway, contract.PolicyRecord, contract.RecordRequest{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -596,7 +622,7 @@ func TestInvalidRequests(t *testing.T) {
 	decide := func(change func(*contract.DecideRequest)) error {
 		req := staff
 		change(&req)
-		_, err := bus.Request(t.Context(), f.gateway, contract.PolicyDecide, req)
+		_, err := request(t.Context(), f.gateway, contract.PolicyDecide, req)
 		return err
 	}
 	change := func(change func(*contract.ChangeRequest)) error {
@@ -608,13 +634,13 @@ func TestInvalidRequests(t *testing.T) {
 	reset := func(change func(*contract.ResetRequest)) error {
 		req := contract.ResetRequest{Account: dana, Reset: "rs1", Actor: "u9"}
 		change(&req)
-		_, err := bus.Request(t.Context(), f.gateway, contract.PolicyReset, req)
+		_, err := request(t.Context(), f.gateway, contract.PolicyReset, req)
 		return err
 	}
 	record := func(change func(*contract.RecordRequest)) error {
 		req := contract.RecordRequest{Account: dana, FactorInfo: info, Epoch: epoch}
 		change(&req)
-		_, err := bus.Request(t.Context(), f.gateway, contract.PolicyRecord, req)
+		_, err := request(t.Context(), f.gateway, contract.PolicyRecord, req)
 		return err
 	}
 	for field, err := range map[string]error{

@@ -146,15 +146,14 @@ func (s state) update(ctx context.Context, who contract.Account, ch store.Change
 	return s.standings.Update(ctx, standingID(who), ch)
 }
 
-// record keeps an enrolment, and forgets the skip, unless the person was reset since it was begun, or the same or a
-// newer enrolment of this factor is there. It tells whether it did.
+// record keeps an enrolment, and forgets the skip, unless the person was reset since it was begun, or a newer enrolment
+// of this factor is there. It tells whether it did; the same enrolment may be recorded again.
 func (s state) record(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment) (bool, error) {
 	at := "factors." + string(f)
 	population, since := at+".epoch.population", at+".since"
 	return s.update(ctx, who, store.Change{
 		Guard: bson.D{
 			{Key: "person", Value: e.Epoch.Person},
-			{Key: at + ".enrolment", Value: bson.D{{Key: "$ne", Value: e.ID}}},
 			{Key: "$or", Value: bson.A{
 				bson.D{{Key: at, Value: bson.D{{Key: "$exists", Value: false}}}},
 				bson.D{{Key: population, Value: bson.D{{Key: "$lt", Value: e.Epoch.Population}}}},
@@ -194,17 +193,15 @@ func (s state) skip(ctx context.Context, who contract.Account, skip Skip, letter
 	return done, err
 }
 
-// reset begins a person's next generation, which kills what was enrolled and skipped, if it is still the one before
-// and this reset has not happened. It tells whether it did.
+// reset begins a person's next generation, which kills what was enrolled and skipped, if nobody else began it. It
+// tells whether it did. Every reset raises the generation, so one that was not there when the generation was read is
+// not there now.
 func (s state) reset(ctx context.Context, who contract.Account, reset string, next int64, letter bus.Letter) (bool, error) {
 	if err := s.outbox.Note(ctx, standingsIn, standingID(who), letter); err != nil {
 		return false, err
 	}
 	done, err := s.update(ctx, who, store.Change{
-		Guard: bson.D{
-			{Key: "person", Value: next - 1},
-			{Key: "resets." + reset, Value: bson.D{{Key: "$exists", Value: false}}},
-		},
+		Guard: bson.D{{Key: "person", Value: next - 1}},
 		Update: bson.D{
 			{Key: "$set", Value: append(bson.D{
 				{Key: "person", Value: next},

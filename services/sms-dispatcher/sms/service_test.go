@@ -230,8 +230,18 @@ func TestACodeSucceedsOnceOnTwoInstances(t *testing.T) {
 	if n := right.Load(); n > 1 || n+slow.Load() == 0 {
 		t.Errorf("%d successes, %d not answered", n, slow.Load())
 	}
-	if c, err := w.records.challenges.Get(t.Context(), "c1"); err != nil || c.Closed != closedVerified {
-		t.Errorf("the code is %q, %v", c.Closed, err)
+	// On a machine so slow that no guess got as far as the code, it is still good after the lock; on any other it is spent.
+	c, err := w.records.challenges.Get(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(30 * time.Second)
+	servicetest.Eventually(t, "an answer", func() bool {
+		err = p.verify("c1", contract.ForSignIn, code)
+		return contract.CodeOf(err) != contract.Unavailable
+	})
+	if (err == nil) != (c.Closed == stillOpen) || slow.Load() == 0 && err == nil {
+		t.Errorf("the code was %q; one more try: %v", c.Closed, err)
 	}
 }
 

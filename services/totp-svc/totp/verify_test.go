@@ -18,14 +18,18 @@ import (
 // did not answer in time, on a busy machine, is repeated under its id, when the refusal says.
 func (h *house) parallel(n int, f func(context.Context, *server) error) []error {
 	return h.atOnce(n, func(s *server) (err error) {
-		ctx := once()
-		for range 20 {
+		ctx, cancel := context.WithTimeout(once(), 30*time.Second)
+		defer cancel()
+		for {
 			if err = f(ctx, s); contract.CodeOf(err) != contract.Unavailable {
 				return err
 			}
-			<-time.After(time.Duration(contract.AsError(err).RetryAfter) * time.Second)
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(time.Duration(contract.AsError(err).RetryAfter) * time.Second):
+			}
 		}
-		return err
 	})
 }
 
