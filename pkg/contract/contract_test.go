@@ -96,7 +96,7 @@ func TestMessagesIsComplete(t *testing.T) {
 func TestErrorCodesSurvive(t *testing.T) {
 	left, until := 3, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, code := range Codes() {
-		in := &Error{Code: code, Detail: "a sentence", AttemptsLeft: &left, LockedUntil: &until, RetryAfter: 7, Field: "phone"}
+		in := &Error{Code: code, Detail: "a sentence", AttemptsLeft: &left, LockedUntil: &until, RetryAfter: 7, Field: "phone", Reason: PhoneKind}
 		raw, err := json.Marshal(in)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -279,6 +280,11 @@ func (g *gateway) showPhone(c *fiber.Ctx, status int, phone string, say web.Text
 	return g.render(c, status, web.EnrollPhone{Phone: phone, Error: say, CanSkip: s.CanSkip})
 }
 
+// phoneRefusals are what the page says of a number that is refused.
+var phoneRefusals = map[contract.Reason]web.Text{
+	contract.PhoneNotANumber: web.PhoneInvalid, contract.PhoneCountry: web.PhoneCountry, contract.PhoneKind: web.PhoneKind,
+}
+
 func (g *gateway) postPhone(c *fiber.Ctx) error {
 	p, err := g.portal(c.UserContext())
 	if err != nil {
@@ -291,9 +297,12 @@ func (g *gateway) postPhone(c *fiber.Ctx) error {
 			return answer
 		}
 		e := contract.AsError(err)
-		say := web.Text(e.Detail)
-		if e.Code == contract.TooSoon || e.Code == contract.RateLimited || e.Code == contract.Locked {
-			say, _, _, _ = codeRefusal(e)
+		say, _, _, _ := codeRefusal(e)
+		if known, ok := phoneRefusals[e.Reason]; ok {
+			say = known
+		}
+		if strings.TrimSpace(phone) == "" {
+			say = web.PhoneMissing
 		}
 		return g.showPhone(c, refusalStatus(e), phone, say)
 	}

@@ -41,7 +41,7 @@ func (c Countries) unknown() []string {
 // read as one of the allowed countries, in their order. The refusal says why, and never repeats the number.
 func parsePhone(typed string, allowed Countries) (string, *contract.Error) {
 	if len(typed) > longestPhone || strings.ContainsFunc(typed, func(r rune) bool { return r < ' ' || r == ';' || r == '=' }) {
-		return "", badPhone("This is not a telephone number.")
+		return "", badPhone(contract.PhoneNotANumber, "This is not a telephone number.")
 	}
 	var refusal *contract.Error
 	for _, region := range allowed {
@@ -54,7 +54,7 @@ func parsePhone(typed string, allowed Countries) (string, *contract.Error) {
 		}
 	}
 	if refusal == nil {
-		refusal = badPhone("Text messages are not available here.")
+		refusal = badPhone(contract.PhoneCountry, "Text messages are not available here.")
 	}
 	return "", refusal
 }
@@ -63,38 +63,38 @@ func parsePhone(typed string, allowed Countries) (string, *contract.Error) {
 func parseIn(typed, region string, allowed Countries) (string, *contract.Error) {
 	n, err := phonenumbers.Parse(typed, region)
 	if err != nil {
-		return "", badPhone("This is not a telephone number. Please type it with its country code, such as +1 701 555 0123.")
+		return "", badPhone(contract.PhoneNotANumber, "This is not a telephone number. Please type it with its country code, such as +1 701 555 0123.")
 	}
 	switch n.GetCountryCode() {
 	case 870, 881, 882, 883:
-		return "", badPhone("Satellite and international network numbers cannot be used. Please use a mobile number.")
+		return "", badPhone(contract.PhoneKind, "Satellite and international network numbers cannot be used. Please use a mobile number.")
 	}
 	if n.GetExtension() != "" {
-		return "", badPhone("A number with an extension cannot receive text messages. Please use a mobile number.")
+		return "", badPhone(contract.PhoneKind, "A number with an extension cannot receive text messages. Please use a mobile number.")
 	}
 	if !phonenumbers.IsValidNumber(n) {
-		return "", badPhone("No telephone has this number. Please check the digits and the country code.")
+		return "", badPhone(contract.PhoneNotANumber, "No telephone has this number. Please check the digits and the country code.")
 	}
 	// The type comes first: of a premium number the price matters, not the country.
 	switch phonenumbers.GetNumberType(n) {
 	case phonenumbers.MOBILE, phonenumbers.FIXED_LINE_OR_MOBILE:
 	case phonenumbers.PREMIUM_RATE, phonenumbers.SHARED_COST:
-		return "", badPhone("Premium and shared-cost numbers cannot be used. Please use a mobile number.")
+		return "", badPhone(contract.PhoneKind, "Premium and shared-cost numbers cannot be used. Please use a mobile number.")
 	case phonenumbers.TOLL_FREE:
-		return "", badPhone("Toll-free numbers cannot be used. Please use a mobile number.")
+		return "", badPhone(contract.PhoneKind, "Toll-free numbers cannot be used. Please use a mobile number.")
 	case phonenumbers.FIXED_LINE:
-		return "", badPhone("This is a landline number, which cannot receive text messages. Please use a mobile number.")
+		return "", badPhone(contract.PhoneKind, "This is a landline number, which cannot receive text messages. Please use a mobile number.")
 	default: // pagers, voice mail, Internet telephony, personal and company-wide numbers
-		return "", badPhone("This is not a mobile number. Please use one that receives text messages.")
+		return "", badPhone(contract.PhoneKind, "This is not a mobile number. Please use one that receives text messages.")
 	}
 	if !slices.Contains(allowed, phonenumbers.GetRegionCodeForNumber(n)) {
-		return "", badPhone("Numbers of this country cannot be used here.")
+		return "", badPhone(contract.PhoneCountry, "Numbers of this country cannot be used here.")
 	}
 	return phonenumbers.Format(n, phonenumbers.E164), nil
 }
 
-func badPhone(sentence string) *contract.Error {
+func badPhone(why contract.Reason, sentence string) *contract.Error {
 	e := contract.Refuse(contract.InvalidRequest, "%s", sentence)
-	e.Field = "phone"
+	e.Field, e.Reason = "phone", why
 	return e
 }
