@@ -186,7 +186,7 @@ func (w *watch[T]) follow(ctx context.Context) error {
 	defer func() {
 		_ = updates.Stop() // it may be gone already
 		go func() {
-			for range updates.Updates() { //nolint:revive // the library blocks until somebody takes what it has left
+			for range updates.Updates() { // the library blocks until somebody takes what it has left
 			}
 		}()
 	}()

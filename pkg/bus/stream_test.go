@@ -38,19 +38,6 @@ func messages(tb testing.TB, b *Bus, stream contract.Stream) uint64 {
 	return info.State.Msgs
 }
 
-// settled waits until a consumer has nothing left to do.
-func settled(tb testing.TB, b *Bus, stream contract.Stream, consumer string) {
-	tb.Helper()
-	eventually(tb, 10*time.Second, consumer+" has nothing left", func() bool {
-		c, err := b.js.Consumer(tb.Context(), string(stream), consumer)
-		if err != nil {
-			return false
-		}
-		info, err := c.Info(tb.Context())
-		return err == nil && info.NumPending == 0 && info.NumAckPending == 0
-	})
-}
-
 func TestPublishOnceByID(t *testing.T) {
 	s := serve(t)
 	b := s.connect(contract.Policy)

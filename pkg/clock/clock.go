@@ -89,16 +89,28 @@ func (v *Virtual) Advance(d time.Duration) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("virtual clock: %w", err)
 		}
-		tmp := filepath.Join(filepath.Dir(v.file), "."+filepath.Base(v.file)+".tmp")
-		if err := os.WriteFile(tmp, raw, 0o600); err != nil {
-			return time.Time{}, fmt.Errorf("virtual clock: %w", err)
-		}
-		if err := os.Rename(tmp, v.file); err != nil {
+		if err := writeWhole(v.file, raw); err != nil {
 			return time.Time{}, fmt.Errorf("virtual clock: %w", err)
 		}
 	}
 	v.offset = next
 	return v.base.Now().Add(next), nil
+}
+
+// writeWhole writes a file that is on disk, either as it was or as it is to be.
+func writeWhole(path string, raw []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".clock-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // gone already when all went well
+	if _, err := f.Write(raw); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // Fixed is a clock that stands still until it is set. For tests of rules.

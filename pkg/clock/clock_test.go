@@ -74,7 +74,7 @@ func TestVirtualOutlivesItsProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ahead := again.Now().Sub(time.Now()); ahead < 3*time.Hour-time.Second || ahead > 3*time.Hour {
+	if ahead := time.Until(again.Now()); ahead < 3*time.Hour-time.Second || ahead > 3*time.Hour {
 		t.Errorf("%v ahead after a restart, want 3h", ahead)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
@@ -111,7 +111,7 @@ func TestVirtualKeepsItsFileFirst(t *testing.T) {
 	if _, err := v.Advance(time.Hour); err == nil {
 		t.Error("advanced without a file")
 	}
-	if ahead := v.Now().Sub(time.Now()); ahead > time.Minute {
+	if ahead := time.Until(v.Now()); ahead > time.Minute {
 		t.Errorf("%v ahead", ahead)
 	}
 }
@@ -133,7 +133,7 @@ func TestClocksAreSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if f.Now() != noon.Add(50*time.Second) || v.Now().Sub(time.Now()) < 50*time.Second-time.Second {
+	if f.Now() != noon.Add(50*time.Second) || time.Until(v.Now()) < 50*time.Second-time.Second {
 		t.Errorf("lost a step: %v, %v", f.Now(), v.Now())
 	}
 }

@@ -53,8 +53,10 @@ func (s State) LockedUntil(now time.Time) (until time.Time, locked bool) {
 	if s.Disabled() {
 		return time.Time{}, true
 	}
-	until = s.LastAt.Add(Wait(s.Failures))
-	return until, now.Before(until)
+	wait := Wait(s.Failures)
+	until = s.LastAt.Add(wait)
+	// Where there is nothing to wait for, a replica's clock that runs ahead closes nothing.
+	return until, wait > 0 && now.Before(until)
 }
 
 // Left is how many wrong codes are left before the next lock; 0 right after the one that locked.

@@ -27,7 +27,7 @@ func TestALockOpensExactlyOnTime(t *testing.T) {
 			if !s.Allowed(at.Add(wait)) {
 				t.Errorf("after %d failures: closed at its time", f)
 			}
-		} else if !s.Allowed(at) {
+		} else if !s.Allowed(at) || !s.Allowed(at.Add(-time.Second)) {
 			t.Errorf("after %d failures: closed", f)
 		}
 	}

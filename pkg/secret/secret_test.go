@@ -14,7 +14,9 @@ func TestNothingPrintsASecret(t *testing.T) {
 	holder := struct {
 		S String
 		P *String
-	}{s, &s}
+		s String
+		p *String
+	}{s, &s, s, &s}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&out, verb+"\n", s)

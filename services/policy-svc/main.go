@@ -1,4 +1,4 @@
-// Command policy-svc answers who must enrol, who must give a code and who may pass, and keeps the audit log.
+// Command policy-svc answers: who must enrol, who must give a code, who may pass, and what has happened?
 package main
 
 import (

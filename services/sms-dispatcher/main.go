@@ -1,4 +1,4 @@
-// Command sms-dispatcher sends text messages with codes, checks the codes, and keeps the numbers they go to.
+// Command sms-dispatcher answers: did the text message go out, and is this its code?
 package main
 
 import (

@@ -99,7 +99,7 @@ func Start(tb testing.TB, o Options) *Product {
 func (p *Product) For(tb testing.TB) *Product {
 	view := *p
 	view.tb = tb
-	view.Client, view.Sandbox = &Client{tb, p.Base, p.Client.http}, &Sandbox{tb, &Client{tb, p.SandboxURL, p.Sandbox.c.http}}
+	view.Client, view.Sandbox = &Client{tb, p.Base, p.http}, &Sandbox{tb, &Client{tb, p.SandboxURL, p.c.http}}
 	return &view
 }
 

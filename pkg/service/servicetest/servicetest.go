@@ -6,7 +6,6 @@ package servicetest
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -49,7 +48,7 @@ func New(tb testing.TB) *World {
 	tb.Helper()
 	dir := tb.TempDir()
 	w := &World{tb: tb, id: strings.ToLower(bus.NewID()[:10]), Logs: &Buffer{}, Clock: clock.NewFixed(time.Now().Truncate(time.Second))}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir + "/nats", Addr: "127.0.0.1:0", Log: log})
 	if err != nil {
 		tb.Fatal(err)

@@ -57,7 +57,7 @@ type Frame struct {
 	CSRF  string    // token of the hidden field "csrf" in every form
 	User  *Person   // nil when nobody is signed in
 	Lang  string    // a language of the catalogue; any other means "en"
-	Now   time.Time // the server's clock, for "in 30 seconds"; zero means time.Now
+	Now   time.Time // the server's clock, for "in 30 seconds"
 }
 
 // Factor is the kind of second factor.

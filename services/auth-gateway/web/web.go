@@ -88,9 +88,6 @@ func Render(w io.Writer, f Frame, p Page) error {
 	if _, ok := site.templates[f.Lang]; !ok {
 		f.Lang = "en"
 	}
-	if f.Now.IsZero() {
-		f.Now = time.Now()
-	}
 	t, ok := site.templates[f.Lang][p.page()]
 	if !ok {
 		return fmt.Errorf("web: no template for %s", p.page())

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -119,12 +120,12 @@ func enrolmentLine(a action, f contract.EnrolmentFact) auditDoc {
 	}
 }
 
-// detail makes a map of names and values; what is empty is left out.
+// detail makes a map of names and values, in turn; what is empty is left out.
 func detail(pairs ...string) map[string]string {
 	m := make(map[string]string, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			m[pairs[i]] = pairs[i+1]
+	for pair := range slices.Chunk(pairs, 2) {
+		if name, value := pair[0], pair[len(pair)-1]; value != "" {
+			m[name] = value
 		}
 	}
 	return m

@@ -1,10 +1,6 @@
 package sms
 
-import (
-	"net/http"
-
-	"sallyport/pkg/contract"
-)
+import "sallyport/pkg/contract"
 
 // class says what became of one call of SNS, which has no way to ask: Publish has no idempotency token.
 type class string
@@ -51,11 +47,11 @@ func classify(a answer) (class, contract.FailureReason) {
 		return c.class, c.reason
 	}
 	switch {
-	case a.Status == http.StatusOK && a.Code == "":
+	case a.Status == 200 && a.Code == "":
 		return wasSent, ""
-	case a.Status == http.StatusTooManyRequests:
+	case a.Status == 429:
 		return notSent, ""
-	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+	case a.Status == 401, a.Status == 403:
 		return ours, ""
 	case a.Status != 0:
 		return ambiguous, ""

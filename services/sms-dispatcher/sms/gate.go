@@ -48,7 +48,7 @@ func newGate(paused prometheus.Gauge) *gate {
 // enter asks for one call. With wait zero it may be made, and leave must be called with what became of it ("" if it
 // was not made after all); otherwise ask again after the wait.
 func (g *gate) enter() (leave func(class), wait time.Duration) {
-	started := time.Now()
+	started := time.Now() // real time: how long AWS keeps us waiting
 	g.mu.Lock()
 	rest := g.until.Sub(started)
 	g.mu.Unlock()
@@ -83,7 +83,7 @@ func (g *gate) pause(started time.Time) {
 		return
 	}
 	g.wait = min(max(firstPause, 2*g.wait), longestPause)
-	g.until = time.Now().Add(g.wait)
+	g.until = time.Now().Add(g.wait) // real time: the pause is AWS's, not a rule's
 	g.paused.Set(1)
 }
 
@@ -98,5 +98,6 @@ func (g *gate) resume() {
 func (g *gate) open() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	// real time: the end of that pause
 	return !time.Now().Before(g.until) && g.breaker.State() != gobreaker.StateOpen
 }
