@@ -41,8 +41,8 @@ cover: setup ## run every test and print how much of each function it reaches
 	@go tool cover -func=.artifacts/cover.out | tail -n 1
 
 .PHONY: bench
-bench: setup ## run every benchmark
-	@go test -run='^$$' -bench=. -benchmem -timeout=$(TIMEOUT) work
+bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 5 minutes)
+	@go run ./test/bench -o docs/performance.md
 
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each

@@ -12,7 +12,7 @@ type Code string
 // Every code there is.
 const (
 	InvalidRequest     Code = "invalid_request"
-	InvalidCredentials Code = "invalid_credentials"
+	InvalidCredentials Code = "invalid_credentials" //nolint:gosec // a code, no credential
 	Unauthenticated    Code = "unauthenticated"
 	StepUpRequired     Code = "step_up_required"
 	Forbidden          Code = "forbidden"

@@ -74,7 +74,7 @@ func start(ctx context.Context, p place, environ map[string]string) (_ *installa
 			err = errors.Join(err, u.stop())
 		}
 	}()
-	var timepiece clock.Clock = clock.System()
+	timepiece := clock.System()
 	var virtual *clock.Virtual
 	if p.Demo {
 		if err := os.MkdirAll(p.Data, 0o700); err != nil {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"image/png"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/pquerna/otp"
 
 	"sallyport/pkg/bus"
@@ -258,11 +260,23 @@ type Session struct {
 	ExpiresAt time.Time `json:"expires_at" doc:"When the session ends at the latest; half an hour without use ends it as well."`
 }
 
-type sessionAnswer struct{ Body Session }
+// answerSession says who is signed in: the answer was made when the session was written.
+func (g *gateway) answerSession(c *fiber.Ctx) error {
+	h, err := g.sessions.find(c.UserContext(), bearerOf(c.Get(fiber.HeaderAuthorization)))
+	if err != nil {
+		return err
+	}
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+	return c.Send(h.answer)
+}
 
-func (g *gateway) apiSession(ctx context.Context, _ *struct{}) (*sessionAnswer, error) {
-	s := sessionOf(ctx)
-	return &sessionAnswer{Session{User: userOf(s.Who), Methods: s.Methods, AuthTime: s.AuthTime, ExpiresAt: s.ExpiresAt}}, nil
+// sessionJSON is the answer of [gateway.answerSession].
+func sessionJSON(s session) []byte {
+	raw, err := json.Marshal(Session{User: userOf(s.Who), Methods: s.Methods, AuthTime: s.AuthTime, ExpiresAt: s.ExpiresAt})
+	if err != nil {
+		panic(err) // strings, booleans and times always encode
+	}
+	return raw
 }
 
 func (g *gateway) apiSignOut(ctx context.Context, _ *struct{}) (*struct{}, error) {

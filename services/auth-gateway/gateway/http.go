@@ -28,28 +28,34 @@ const (
 	contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
-// frameRequest puts around every request what all of them need: an id, a bound, and the headers of rule.
+// alwaysSet are the headers of every answer, ready for the wire.
+var alwaysSet = [][2][]byte{
+	{[]byte("Content-Security-Policy"), []byte(contentSecurityPolicy)},
+	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
+	{[]byte("Referrer-Policy"), []byte("no-referrer")},
+	{[]byte("Cross-Origin-Opener-Policy"), []byte("same-origin")},
+	{[]byte("Cross-Origin-Resource-Policy"), []byte("same-origin")},
+	{[]byte("Permissions-Policy"), []byte("camera=(), geolocation=(), microphone=()")},
+	{[]byte("Cache-Control"), []byte("no-store")},
+}
+
+// frameRequest gives every request an id, and its answer the headers that all have.
 func (g *gateway) frameRequest(c *fiber.Ctx) error {
-	id := g.setHeaders(c)
-	ctx, cancel := context.WithTimeout(bus.WithRequestID(context.Background(), id), patience)
-	defer cancel()
-	c.SetUserContext(context.WithValue(ctx, hostKey{}, strings.ToLower(hostOf("//"+c.Hostname()))))
+	ctx := bus.WithRequestID(context.Background(), g.setHeaders(c))
+	c.SetUserContext(context.WithValue(ctx, hostKey{}, c.Hostname()))
 	return c.Next()
 }
 
 // setHeaders sets what every answer carries, and returns the request's new id.
 func (g *gateway) setHeaders(c *fiber.Ctx) string {
 	id := bus.NewID()
-	c.Set("X-Request-Id", id)
-	c.Set("Content-Security-Policy", contentSecurityPolicy)
-	c.Set("X-Content-Type-Options", "nosniff")
-	c.Set("Referrer-Policy", "no-referrer")
-	c.Set("Cross-Origin-Opener-Policy", "same-origin")
-	c.Set("Cross-Origin-Resource-Policy", "same-origin")
-	c.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-	c.Set("Cache-Control", "no-store")
+	h := &c.Response().Header
+	for _, kv := range alwaysSet {
+		h.SetCanonical(kv[0], kv[1])
+	}
+	h.Set("X-Request-Id", id)
 	if g.secure {
-		c.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 	return id
 }
@@ -164,14 +170,16 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 				return errForgedForm
 			}
 		}
-		s, err := g.admit(c.UserContext(), who, g.cookie(c, sessionCookie))
+		ctx, cancel := context.WithTimeout(c.UserContext(), patience)
+		defer cancel()
+		s, err := g.admit(ctx, who, g.cookie(c, sessionCookie))
 		if contract.CodeOf(err) == contract.Unauthenticated && err != nil {
 			return g.toSignIn(c, "first", c.OriginalURL())
 		}
 		if err != nil {
 			return err
 		}
-		c.SetUserContext(context.WithValue(c.UserContext(), sessionKey{}, s))
+		c.SetUserContext(context.WithValue(ctx, sessionKey{}, s))
 		return h(c)
 	}
 }

@@ -72,28 +72,20 @@ func unmarshalStrict(data []byte, v any) error {
 
 // handle adds one route of the JSON API: "METHOD /path", with who may use it, what it is for and how it refuses.
 func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary, description string, own []contract.Code, h func(context.Context, *I) (*O, error)) {
-	method, path, _ := strings.Cut(route, " ")
-	op := huma.Operation{
-		OperationID: operationID(method, path), Method: method, Path: path, DefaultStatus: status, Summary: summary,
-		Tags: []string{tag}, MaxBodyBytes: maxBody, Description: description,
-		Responses: describeRefusals(api, refusals(who, own)),
-		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
-			token, _ := strings.CutPrefix(c.Header("Authorization"), "Bearer ")
-			s, err := g.admit(c.Context(), who, token)
-			if err != nil {
-				g.refuse(api, c, err)
-				return
-			}
-			c = huma.WithValue(c, bearerKey{}, token)
-			next(huma.WithValue(c, sessionKey{}, s))
-		}},
-	}
-	switch {
-	case who.session:
-		op.Security = []map[string][]string{{"session": {}}}
-	case who.name == signInsOwn.name:
-		op.Security = []map[string][]string{{"signIn": {}}}
-	}
+	op := operation(api, who, route, tag, summary, description, own)
+	op.DefaultStatus, op.MaxBodyBytes = status, maxBody
+	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+		token := bearerOf(c.Header("Authorization"))
+		ctx, cancel := context.WithTimeout(c.Context(), patience)
+		defer cancel()
+		s, err := g.admit(ctx, who, token)
+		if err != nil {
+			g.refuse(api, c, err)
+			return
+		}
+		ctx = context.WithValue(context.WithValue(ctx, bearerKey{}, token), sessionKey{}, s)
+		next(huma.WithContext(c, ctx))
+	}}
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
@@ -101,6 +93,36 @@ func handle[I, O any](g *gateway, api huma.API, who guard, route string, status 
 		}
 		return out, nil
 	})
+}
+
+// operation describes a route, but for its request and its answer.
+func operation(api huma.API, who guard, route, tag, summary, description string, own []contract.Code) huma.Operation {
+	method, path, _ := strings.Cut(route, " ")
+	op := huma.Operation{
+		OperationID: operationID(method, path), Method: method, Path: path, Summary: summary, Tags: []string{tag},
+		Description: description, Responses: describeRefusals(api, refusals(who, own)),
+	}
+	switch {
+	case who.session:
+		op.Security = []map[string][]string{{"session": {}}}
+	case who.name == signInsOwn.name:
+		op.Security = []map[string][]string{{"signIn": {}}}
+	}
+	return op
+}
+
+// describe adds the description of a route that answers an O with 200, and whose handler the app has itself.
+func describe[O any](api huma.API, who guard, route, tag, summary, description string) {
+	op := operation(api, who, route, tag, summary, description, nil)
+	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[O](), true, "")
+	op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+	api.OpenAPI().AddOperation(&op)
+}
+
+// bearerOf is the token of an Authorization header, "" if it holds none.
+func bearerOf(header string) string {
+	token, _ := strings.CutPrefix(header, "Bearer ")
+	return token
 }
 
 // describeRefusals describes the problem documents of a route: one response per status, one example per code.

@@ -37,7 +37,7 @@ var (
 )
 
 // routeAPI is the JSON API: every route with its guard, its answer, what it is for, and its own refusals.
-func (g *gateway) routeAPI(api huma.API) {
+func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	const signIns, session, account, admin = "Sign-ins", "Session", "Account", "Administration"
 	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
 	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal.", codes(ofPassword), g.apiBegin)
@@ -48,7 +48,9 @@ func (g *gateway) routeAPI(api huma.API) {
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/resend", 200, signIns, "Send a new code", "The earlier code is dead. Waits grow; wrong codes stay counted.", codes(ofTexts), g.apiResend)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/verify", 200, signIns, "Verify a code", "A code succeeds once. Five wrong ones in a row close the factor for a while.", codes(ofCodes), g.apiVerify)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/recover", 200, signIns, "Use a recovery code", "The code is spent, the old factor is dead, other sessions end, and the sign-in goes on with a new enrolment.", codes(ofCodes), g.apiRecover)
-	handle(g, api, signedIn, "GET /v1/session", 200, session, "Who is signed in", "The person, how they proved who they are, and until when.", nil, g.apiSession)
+	// Asked for at every click of a portal: answered from memory, without the machinery of the others.
+	describe[Session](api, signedIn, "GET /v1/session", session, "Who is signed in", "The person, how they proved who they are, and until when.")
+	app.Get("/v1/session", g.answerSession)
 	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", "The session is dead everywhere within milliseconds.", nil, g.apiSignOut)
 	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
 	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.Conflict}), g.apiStepUpSend)

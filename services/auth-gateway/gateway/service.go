@@ -146,7 +146,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	svc.Go(g.refreshPortals)
 	app := g.newApp()
 	g.api = newAPI(app)
-	g.routeAPI(g.api)
+	g.routeAPI(app, g.api)
 	g.routePages(app)
 	docs := web.NewDocs(g.api.OpenAPI())
 	g.docs.Store(&docs)
@@ -228,7 +228,7 @@ func (g *gateway) portal(ctx context.Context) (portal, error) {
 		byHost = *g.portals.Load()
 	}
 	host, _ := ctx.Value(hostKey{}).(string)
-	if p, ok := byHost[host]; ok {
+	if p, ok := byHost[strings.ToLower(hostOf("//"+host))]; ok {
 		return p, nil
 	}
 	if len(byHost) == 1 {

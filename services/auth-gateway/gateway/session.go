@@ -90,6 +90,7 @@ type sessions struct {
 type held struct {
 	session
 	revision uint64
+	answer   []byte // of GET /v1/session
 }
 
 func openSessions(ctx context.Context, b *bus.Bus, now func() time.Time) (*sessions, error) {
@@ -119,7 +120,7 @@ func (s *sessions) put(id string, v *session, revision uint64) {
 	if _, over := s.ended[id]; over {
 		return
 	}
-	s.byID[id] = held{*v, revision}
+	s.byID[id] = held{*v, revision, sessionJSON(*v)}
 	who := v.account()
 	if s.byUser[who] == nil {
 		s.byUser[who] = make(map[string]struct{})
@@ -182,12 +183,18 @@ var errUnauthenticated = contract.Refuse(contract.Unauthenticated, "Please sign 
 // check returns the live session of a token. It reads memory only; where this gateway cannot see the bucket it
 // refuses with unavailable, because a revocation might be missed. A session that is new and unknown here is read once.
 func (s *sessions) check(ctx context.Context, token string) (session, error) {
+	h, err := s.find(ctx, token)
+	return h.session, err
+}
+
+// find is check, with what is kept beside the session.
+func (s *sessions) find(ctx context.Context, token string) (held, error) {
 	id, word, ok := parseToken(sessionToken, token)
 	if !ok {
-		return session{}, errUnauthenticated
+		return held{}, errUnauthenticated
 	}
 	if !s.kv.Fresh() {
-		return session{}, contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+		return held{}, contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
 	}
 	s.mu.RLock()
 	h, known := s.byID[id]
@@ -195,28 +202,28 @@ func (s *sessions) check(ctx context.Context, token string) (session, error) {
 	if !known {
 		v, revision, err := s.kv.Get(ctx, id)
 		if errors.Is(err, bus.ErrKeyNotFound) {
-			return session{}, errUnauthenticated
+			return held{}, errUnauthenticated
 		}
 		if err != nil {
-			return session{}, err
+			return held{}, err
 		}
 		if !sameToken(v.Hash, word) {
-			return session{}, errUnauthenticated
+			return held{}, errUnauthenticated
 		}
 		s.put(id, &v, revision)
-		h = held{v, revision}
+		h = held{v, revision, sessionJSON(v)}
 	}
 	now := s.now()
 	if !sameToken(h.Hash, word) || !h.live(now) {
-		return session{}, errUnauthenticated
+		return held{}, errUnauthenticated
 	}
 	if now.Sub(h.SeenAt) >= sessionTouch {
 		// One write a minute per session; a lost race means that somebody else has just written it.
 		if _, err := s.change(ctx, id, func(v *session) { v.SeenAt = now }); err != nil && !errors.Is(err, bus.ErrKeyChanged) {
-			return session{}, err
+			return held{}, err
 		}
 	}
-	return h.session, nil
+	return h, nil
 }
 
 // change writes one session by compare-and-set and returns it as it is now.

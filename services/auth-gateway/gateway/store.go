@@ -49,8 +49,6 @@ type user struct {
 	Password string `bson:"password,omitempty"`
 }
 
-func (u user) account() contract.Account { return contract.Account{Portal: u.Portal, User: u.User} }
-
 // accounts are the gateway's documents.
 type accounts struct {
 	portals store.Collection[portal]

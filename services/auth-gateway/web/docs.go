@@ -98,8 +98,11 @@ func NewDocs(spec *huma.OpenAPI) Docs {
 			method string
 			op     *huma.Operation
 		}{
-			{http.MethodGet, item.Get}, {http.MethodPost, item.Post}, {http.MethodPut, item.Put},
-			{http.MethodPatch, item.Patch}, {http.MethodDelete, item.Delete},
+			{http.MethodGet, item.Get},
+			{http.MethodPost, item.Post},
+			{http.MethodPut, item.Put},
+			{http.MethodPatch, item.Patch},
+			{http.MethodDelete, item.Delete},
 		} {
 			if m.op == nil || m.op.Hidden {
 				continue
