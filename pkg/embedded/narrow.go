@@ -8,13 +8,14 @@ import (
 )
 
 // Commands that address one document by its _id and say more about it than the store can use are rewritten, under the
-// lock of their database, into ones that it carries out quickly and rightly. It remains the store that decides what
-// matches: the front asks it with an aggregation, whose first stage is the _id alone. Each question costs about as
-// much as a read by _id.
+// lock of their database, into ones that it carries out quickly and rightly. Each question that the front asks the
+// store for that costs about as much as a read by _id.
 //
 //   - The store uses the index on _id only for a filter that is {_id: "…"} and nothing else; with any further condition
-//     it reads the whole collection. The front asks whether the document meets the other conditions, and sends the
-//     command on with a filter that is the _id alone, or one that nothing matches.
+//     it reads the whole collection. The front reads the document by its _id, sees whether it meets the other
+//     conditions (match.go), and sends the command on with a filter that is the _id alone, or one that nothing matches.
+//     Conditions that the front does not understand it leaves to the store, in an aggregation whose first stage is the
+//     _id alone.
 //   - The store's $pull removes only elements equal to what it is given, MongoDB's those that match it. The front asks
 //     which elements match, and sends $pullAll with these.
 
@@ -110,23 +111,31 @@ func (t target) apply(b *backend, req []byte) (rewritten, answer []byte, err err
 // is to be inserted, but there is one with its _id.
 func (t target) narrow(b *backend) (filter *wirebson.Document, taken bool, err error) {
 	byID := wirebson.MustDocument("_id", t.id)
-	onlyID := wirebson.MustDocument("$project", wirebson.MustDocument("_id", true))
-	found, ok, err := t.aggregate(b, byID, wirebson.MustDocument("$match", t.rest), onlyID)
+	found, ok, err := t.documents(b, wirebson.MustDocument(
+		"find", t.cmd.collection(), "filter", byID, "limit", int32(1), "singleBatch", true, "$db", t.cmd.db(),
+	))
 	if err != nil || !ok {
-		return nil, false, err // conditions that the store refuses: let it say so itself
+		return nil, false, err // the store refuses: let it say so itself
 	}
+	met := false
 	if len(found) > 0 {
-		return byID, false, nil
+		var sure bool
+		if met, sure = matches(found[0], t.rest); !sure {
+			matching, ok, err := t.aggregate(b, byID, wirebson.MustDocument("$match", t.rest))
+			if err != nil || !ok {
+				return nil, false, err
+			}
+			met = len(matching) > 0
+		}
 	}
-	if upsert, _ := t.holder.Get("upsert").(bool); !upsert {
+	upsert, _ := t.holder.Get("upsert").(bool)
+	switch {
+	case met:
+		return byID, false, nil
+	case !upsert:
 		var nobody wirebson.ObjectID
 		_, _ = rand.Read(nobody[:]) // never fails
 		return wirebson.MustDocument("_id", nobody), false, nil
-	}
-	found, ok, err = t.aggregate(b, byID, onlyID)
-	switch {
-	case err != nil || !ok:
-		return nil, false, err
 	case len(found) > 0:
 		return nil, true, nil
 	case onlyOperators(t.rest):
@@ -209,25 +218,37 @@ func (t target) aggregate(b *backend, byID *wirebson.Document, stages ...*wirebs
 			return nil, false, err
 		}
 	}
-	answer, err := b.ask(wirebson.MustDocument(
-		"aggregate", t.cmd.collection(), "pipeline", pipeline,
-		"cursor", wirebson.MustDocument("batchSize", int32(100_000)), "$db", t.cmd.db(),
+	return t.documents(b, wirebson.MustDocument(
+		"aggregate", t.cmd.collection(), "pipeline", pipeline, "cursor", wirebson.MakeDocument(0), "$db", t.cmd.db(),
 	))
-	if err != nil {
-		return nil, false, err
+}
+
+// documents asks the store a question and reads the answer to its end. ok is false where the store refuses. The
+// question leaves the size of a batch to the store, which sets memory aside for a whole one.
+func (t target) documents(b *backend, question *wirebson.Document) (found []*wirebson.Document, ok bool, err error) {
+	for batch := "firstBatch"; ; batch = "nextBatch" {
+		answer, err := b.ask(question)
+		if err != nil {
+			return nil, false, err
+		}
+		cursor := decoded(answer.Get("cursor"))
+		raw, ok := cursor.Get(batch).(wirebson.AnyArray)
+		if !ok {
+			return nil, false, nil
+		}
+		a, err := raw.Decode()
+		if err != nil {
+			return nil, false, err
+		}
+		for v := range a.Values() {
+			found = append(found, decoded(v))
+		}
+		id, _ := cursor.Get("id").(int64)
+		if id == 0 {
+			return found, true, nil
+		}
+		question = wirebson.MustDocument("getMore", id, "collection", t.cmd.collection(), "$db", t.cmd.db())
 	}
-	batch, ok := decoded(answer.Get("cursor")).Get("firstBatch").(wirebson.AnyArray)
-	if !ok {
-		return nil, false, nil
-	}
-	a, err := batch.Decode()
-	if err != nil {
-		return nil, false, err
-	}
-	for v := range a.Values() {
-		found = append(found, decoded(v))
-	}
-	return found, true, nil
 }
 
 // onlyOperators tells conditions such as {$or: […], "n": {$lt: 3}} from those that name a value, which an upsert

@@ -84,6 +84,7 @@ func run(ctx context.Context, name string, vars map[string]string, start Start) 
 		env.Log.Error("not started", slog.Any("error", err))
 		return 1
 	}
+	go PaceMemory(ctx)
 	running.Store(svc)
 	env.Log.Info("ready", slog.String("service", name))
 	<-ctx.Done()

@@ -36,6 +36,7 @@ func (c *upCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	go service.PaceMemory(ctx)
 	u.announce()
 	<-ctx.Done()
 	return u.stop()

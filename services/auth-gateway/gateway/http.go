@@ -141,7 +141,16 @@ func (g *gateway) formToken(c *fiber.Ctx) string {
 	return t
 }
 
-var errForgedForm = contract.Refuse(contract.Forbidden, "This form did not come from this page. Please try again.")
+// staleForm answers a form without the right token. As a rule its page was open for longer than its cookie lived.
+func (g *gateway) staleForm(c *fiber.Ctx) error {
+	if c.Path() == "/sign-in" {
+		return g.render(c, fiber.StatusForbidden, web.SignIn{Email: c.FormValue("email"), Return: localPath(c.FormValue("return")), Error: web.FormExpired})
+	}
+	e := web.ErrorFor(fiber.StatusForbidden, string(contract.Forbidden), requestID(c.UserContext()), 0)
+	e.Title, e.Text = web.GoneTitle, web.FormExpired
+	e.OnwardURL, e.OnwardText = "/sign-in", web.OnwardSignIn
+	return g.render(c, fiber.StatusForbidden, e)
+}
 
 // sameOrigin tells whether a request that changes something comes from a page of ours, by what browsers say of it.
 func (g *gateway) sameOrigin(c *fiber.Ctx) bool {
@@ -167,7 +176,7 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 		if c.Method() == fiber.MethodPost {
 			sent, held := field(c, "csrf"), g.cookie(c, formCookie)
 			if !g.sameOrigin(c) || !isID(held) || subtle.ConstantTimeCompare([]byte(sent), []byte(held)) != 1 {
-				return errForgedForm
+				return g.staleForm(c)
 			}
 		}
 		ctx, cancel := context.WithTimeout(c.UserContext(), patience)

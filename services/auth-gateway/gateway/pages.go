@@ -9,6 +9,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/services/auth-gateway/web"
 )
@@ -365,6 +366,9 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 		page.Purpose = web.Enrollment
 	}
 	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	if refusal == nil && o.lockedUntil != nil {
+		page.Error, page.LockedUntil = web.CodeLocked, *o.lockedUntil
+	}
 	return g.render(c, status, page)
 }
 
@@ -524,7 +528,15 @@ func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal
 		page.Methods = append(page.Methods, web.Method(m))
 	}
 	for _, i := range d.Factors {
-		page.Credentials = append(page.Credentials, web.Credential{Factor: web.Factor(i.Factor), Label: i.Label, Since: i.Since})
+		credential := web.Credential{Factor: web.Factor(i.Factor), Label: i.Label, Since: i.Since}
+		if i.Factor == contract.FactorSMS {
+			r, err := bus.Request(c.UserContext(), g.svc.Bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
+			if err != nil {
+				return err
+			}
+			credential.Destination = r.Destination
+		}
+		page.Credentials = append(page.Credentials, credential)
 	}
 	if _, err := livingOf(d, s.Who.Audience); err == nil {
 		page.CanRecover = true

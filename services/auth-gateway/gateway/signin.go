@@ -51,6 +51,9 @@ type signIn struct {
 	ResendAt    time.Time `json:"resend_at,omitzero"`
 	PublishedAt time.Time `json:"published_at,omitzero"`
 
+	// LockedUntil is when the factor opens that was closed by a code typed here.
+	LockedUntil time.Time `json:"locked_until,omitzero"`
+
 	// ReturnTo is the page first asked for: a path of ours.
 	ReturnTo string `json:"return_to,omitempty"`
 }
@@ -147,6 +150,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 				}
 			case contract.Locked:
 				out.signIn, out.lockedUntil, err = s, refusal.LockedUntil, nil
+				f.noteLock(ctx, s, revision, refusal)
 			}
 		}
 	}
@@ -261,6 +265,9 @@ func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way ste
 // look returns a sign-in with the state of its text message. An expired one is a refusal.
 func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 	out := outcome{signIn: s}
+	if s.LockedUntil.After(f.now()) {
+		out.lockedUntil = &s.LockedUntil
+	}
 	if s.Status == StatusComplete || s.Status == StatusRelogin {
 		return out, nil
 	}
@@ -474,6 +481,7 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 		}
 	}
 	if err != nil {
+		f.noteLock(ctx, s, revision, err)
 		return outcome{}, err
 	}
 	// Recorded before the person is told: an enrolment that nobody counts would let a stranger with the password
@@ -523,9 +531,23 @@ func (f *signIns) verify(ctx context.Context, id, token string, code secret.Stri
 	}
 	method, err := f.check(ctx, s.account(), s.Factor, s.Enrolment, textChallenge{s.Challenge, s.ID, contract.ForSignIn}, code)
 	if err != nil {
+		f.noteLock(ctx, s, revision, err)
 		return outcome{}, err
 	}
 	return f.finish(ctx, s, revision, stepVerified, []string{"pwd", method})
+}
+
+// noteLock keeps in the sign-in until when its factor is closed, so that the page still says so when it is opened
+// again. Who decides is the factor's owner; this only shows, and a lost race or a fault shows nothing.
+func (f *signIns) noteLock(ctx context.Context, s signIn, revision uint64, refusal error) {
+	var e *contract.Error
+	if !errors.As(refusal, &e) || e.LockedUntil == nil || e.LockedUntil.Equal(s.LockedUntil) {
+		return
+	}
+	s.LockedUntil = *e.LockedUntil
+	if _, _, err := f.advance(ctx, s, revision, stepNothing); err != nil {
+		f.log.Debug("lock not noted", slog.Any("error", err))
+	}
 }
 
 // textChallenge names the text message whose code is typed.

@@ -7,9 +7,9 @@
 
   // Times come in UTC and are shown as the reader's own.
   const formats = {
-    time: { hour: "2-digit", minute: "2-digit" },
+    time: { hour: "numeric", minute: "2-digit" },
     date: { day: "numeric", month: "short", year: "numeric" },
-    both: { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" },
+    both: { day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" },
   };
   all("time[data-local]", (time) => say(time, new Date(time.dateTime).toLocaleString(undefined, formats[time.dataset.local])));
 

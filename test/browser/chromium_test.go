@@ -1,0 +1,106 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sallyport/test/sut"
+)
+
+func TestMain(m *testing.M) { sut.Main(m) }
+
+// scene is an empty installation of the product, and a browser that visits it.
+type scene struct {
+	*sut.Product
+	t       *testing.T
+	browser context.Context // of chromedp
+	scripts bool            // whether pages may run JavaScript
+}
+
+// bothWays plays a story with JavaScript and without, each from an empty installation. The two share a browser
+// process, and the stories of a package take turns on the cores there are.
+func bothWays(t *testing.T, story func(s *scene), options ...chromedp.ExecAllocatorOption) {
+	t.Helper()
+	t.Parallel()
+	browser := startChromium(t, options...)
+	for name, scripts := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story((&scene{t: t, browser: browser, scripts: scripts}).set())
+		})
+	}
+}
+
+// withScripts plays a story that is about JavaScript itself.
+func withScripts(t *testing.T, story func(s *scene)) {
+	t.Helper()
+	t.Parallel()
+	story((&scene{t: t, browser: startChromium(t), scripts: true}).set())
+}
+
+// set starts the product.
+func (s *scene) set() *scene {
+	s.t.Helper()
+	s.Product = sut.Start(s.t, sut.Options{Demo: true})
+	return s
+}
+
+// startChromium runs a browser with a profile of its own until the test and its subtests have ended.
+func startChromium(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
+	t.Helper()
+	for _, tool := range []string{"oathtool", "zbarimg"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%s is missing, which stands in for the phone: run scripts/setup, or install it by hand (Debian: oathtool, zbar-tools)", tool)
+		}
+	}
+	program, err := findChromium()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program),
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		// Nobody but this machine can be reached, whatever a page or the browser itself tries.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
+	t.Cleanup(cancel)
+	browser, _ := chromedp.NewContext(allocator) // ends with the allocator at the latest
+	if err := chromedp.Do(browser); err != nil {
+		t.Fatalf("%s does not start: %v", program, err)
+	}
+	t.Cleanup(func() {
+		end, cancel := context.WithTimeout(browser, patience)
+		defer cancel()
+		if err := chromedp.Cancel(end); err != nil { // waits for its end
+			t.Logf("the browser did not end in order: %v", err)
+		}
+	})
+	return browser
+}
+
+// withMouse is a browser on a computer with a mouse; without it, it has none, and no touch screen either.
+var withMouse = chromedp.Flag("blink-settings", "primaryPointerType=4,availablePointerTypes=4,primaryHoverType=2,availableHoverTypes=2")
+
+// findChromium returns the program to run: the one that SALLYPORT_CHROMIUM names, or the first that is installed.
+func findChromium() (string, error) {
+	if named := os.Getenv("SALLYPORT_CHROMIUM"); named != "" {
+		return exec.LookPath(named)
+	}
+	// Ubuntu's chromium-browser may be a stub that asks for a snap: it comes last.
+	for _, name := range []string{"chromium", "google-chrome", "google-chrome-stable", "chromium-browser"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Chromium or Chrome was found: run scripts/setup, install one by hand (Debian: apt-get install chromium), or name one in SALLYPORT_CHROMIUM")
+}
