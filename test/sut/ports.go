@@ -2,8 +2,13 @@ package sut
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -22,22 +27,60 @@ func (p ports) flags(data string) []string {
 	}
 }
 
-// FreeAddrs returns loopback addresses that nobody listens on. They lie below the range from which systems take the
-// ports of outgoing connections, so that none of those gets there first.
+// FreeAddrs returns loopback addresses that nobody listens on, and that no other test gets while this test process
+// lives: a product that is stopped for a moment finds its ports free again. They lie below the range from which
+// systems take the ports of outgoing connections.
 func FreeAddrs(tb testing.TB, n int) []string {
 	tb.Helper()
 	const lowest, highest = 10_000, 32_000
 	var out []string
 	for tries := 0; len(out) < n; tries++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest)))
+		if tries > 1000 {
+			tb.Fatal("no free port")
+		}
+		port := lowest + rand.IntN(highest-lowest)
+		ours, err := claim(port)
 		if err != nil {
-			if tries > 1000 {
-				tb.Fatalf("no free port: %v", err)
-			}
+			tb.Fatal(err)
+		}
+		if !ours {
 			continue
 		}
-		defer func() { _ = l.Close() }() // held until all are found, so that they differ
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
 		out = append(out, l.Addr().String())
+		_ = l.Close() // it was free, which is all there is to know
 	}
 	return out
+}
+
+// claims are the ports of this test process: each is a locked byte of a file that all test processes know.
+var claims struct {
+	sync.Mutex
+	file *os.File
+	mine map[int]bool
+}
+
+// claim takes a port for this test process, for as long as that lives; false if it is taken.
+func claim(port int) (bool, error) {
+	claims.Lock()
+	defer claims.Unlock()
+	if claims.file == nil {
+		f, err := os.OpenFile(filepath.Join(os.TempDir(), "sallyport-test-ports"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return false, err
+		}
+		claims.file, claims.mine = f, make(map[int]bool)
+	}
+	if claims.mine[port] {
+		return false, nil
+	}
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart, Start: int64(port), Len: 1}
+	if err := syscall.FcntlFlock(claims.file.Fd(), syscall.F_SETLK, &lock); err != nil {
+		return false, nil //nolint:nilerr // another process has it
+	}
+	claims.mine[port] = true
+	return true, nil
 }

@@ -64,14 +64,11 @@ func demoUsers() []user {
 // SeedDemo adds the demo portal with its accounts and settings, through a gateway that runs. What is there already
 // stays as it is, so that a restart keeps what visitors did.
 func SeedDemo(ctx context.Context, svc *service.Service) error {
-	a := newAccounts(svc.DB)
-	err := a.portals.Insert(ctx, portal{
-		ID: DemoPortal, Name: "Northwind Portal", Accent: "#1f5fd0", SupportEmail: "support@northwind.test",
-		HelpText: "Call the Northwind service desk on weekdays from 8 to 18.",
-	})
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return fmt.Errorf("demo portal: %w", err)
+	// The settings come first and the portal last: nobody can sign in before everything is there.
+	if err := seedSettings(ctx, svc); err != nil {
+		return err
 	}
+	a := newAccounts(svc.DB)
 	hashes, err := newPasswords(19456, 2)
 	if err != nil {
 		return err
@@ -93,6 +90,18 @@ func SeedDemo(ctx context.Context, svc *service.Service) error {
 			return fmt.Errorf("demo account %s: %w", u.Email, err)
 		}
 	}
+	err = a.portals.Insert(ctx, portal{
+		ID: DemoPortal, Name: "Northwind Portal", Accent: "#1f5fd0", SupportEmail: "support@northwind.test",
+		HelpText: "Call the Northwind service desk on weekdays from 8 to 18.",
+	})
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return fmt.Errorf("demo portal: %w", err)
+	}
+	return nil
+}
+
+// seedSettings gives the demo portal its settings, unless it has some.
+func seedSettings(ctx context.Context, svc *service.Service) error {
 	settings, err := bus.Request(ctx, svc.Bus, contract.PolicySettings, contract.SettingsRequest{Portal: DemoPortal})
 	if err != nil {
 		return fmt.Errorf("demo settings: %w", err)

@@ -227,6 +227,8 @@ func (f *signIns) at(ctx context.Context, id, token string, want ...Status) (sig
 	return signIn{}, 0, contract.Refuse(contract.Conflict, "This sign-in is not at that step.")
 }
 
+var errWentOn = contract.Refuse(contract.Conflict, "This sign-in went on elsewhere. Please look again.")
+
 // advance writes the sign-in's next status by compare-and-set. Of two writers one wins; the other is a conflict.
 func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way step) (signIn, uint64, error) {
 	to, ok := next(s.Status, way)
@@ -236,7 +238,7 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 	s.Status = to
 	revision, err := f.kv.Update(ctx, s.ID, s, revision)
 	if errors.Is(err, bus.ErrKeyChanged) {
-		return signIn{}, 0, contract.Refuse(contract.Conflict, "This sign-in went on elsewhere. Please look again.")
+		return signIn{}, 0, errWentOn
 	}
 	return s, revision, err
 }
@@ -252,14 +254,22 @@ func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome
 
 // finish moves a sign-in to its end and opens the session if that end is complete.
 func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way step, methods []string) (outcome, error) {
-	s, _, err := f.advance(ctx, s, revision, way)
+	moved, _, err := f.advance(ctx, s, revision, way)
+	for errors.Is(err, errWentOn) {
+		// A code that was right is spent: that a wrong one beside it left a note must not cost the person theirs.
+		now, latest, readErr := f.kv.Get(ctx, s.ID)
+		if readErr != nil || now.Status != s.Status || now.Enrolment != s.Enrolment || now.Challenge != s.Challenge {
+			return outcome{}, err
+		}
+		moved, _, err = f.advance(ctx, now, latest, way)
+	}
 	if err != nil {
 		return outcome{}, err
 	}
-	if s.Status != StatusComplete {
-		return outcome{signIn: s}, nil
+	if moved.Status != StatusComplete {
+		return outcome{signIn: moved}, nil
 	}
-	return f.open(ctx, s, methods)
+	return f.open(ctx, moved, methods)
 }
 
 // look returns a sign-in with the state of its text message. An expired one is a refusal.

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"sallyport/pkg/bus"
@@ -27,6 +28,11 @@ func (p *policy) ask(ctx context.Context, req contract.DecideRequest) (contract.
 	rules, standing, err := p.state.both(ctx, req.Account)
 	if err != nil {
 		return contract.Decision{}, Rules{}, err
+	}
+	if rules.Version == 0 {
+		// A portal is made with its settings. Where they are missing, the database is another one or lost its data, and
+		// "nothing is required" would open every account that has a password.
+		return contract.Decision{}, Rules{}, contract.Wait(contract.Unavailable, 5*time.Second, "This portal has no second-factor settings yet.")
 	}
 	return Decide(rules, standing.Person, Facts{Audience: req.Audience, Federated: req.Federated}), rules, nil
 }

@@ -140,6 +140,11 @@ func TestHistories(t *testing.T) {
 		for _, req := range reqs {
 			m.people[req.User] = &modelPerson{map[contract.Factor]contract.FactorInfo{}, false, map[string]contract.Factor{}, map[string]bool{}}
 		}
+		first := settings(0, off, off, false) // a portal is made with its settings
+		if _, err := f.replace(id, first); err != nil {
+			rt.Fatal(err)
+		}
+		m.change(first)
 		anyone := func(rt *rapid.T) (contract.DecideRequest, *modelPerson) {
 			req := rapid.SampledFrom(reqs).Draw(rt, "who")
 			return req, m.people[req.User]

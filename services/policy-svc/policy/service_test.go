@@ -174,9 +174,18 @@ func (f *fixture) audit(lines int) []policy.Line {
 	return all
 }
 
+// A database that lost its settings, or another one's, must not turn into "nothing is required".
+func TestAPortalWithoutSettingsLetsNobodyIn(t *testing.T) {
+	f := start(t)
+	for _, who := range []contract.DecideRequest{staff, guest} {
+		if d, err := bus.Request(t.Context(), f.gateway, contract.PolicyDecide, who); contract.CodeOf(err) != contract.Unavailable {
+			t.Errorf("%s is told %+v, %v; want unavailable", who.User, d, err)
+		}
+	}
+}
+
 func TestB01PopulationsAreSwitchedApart(t *testing.T) {
 	f := start(t)
-	f.expect(staff, "allow not_enrolled") // no settings yet
 	f.change(settings(0, required, off, false))
 	f.expect(staff, "enroll totp not_enrolled")
 	f.expect(guest, "allow not_enrolled")
@@ -313,6 +322,9 @@ func TestB11OneAccountOneEnrolment(t *testing.T) {
 	f.expect(other, "enroll totp not_enrolled")
 	other = staff
 	other.Portal = "contoso"
+	if _, err := f.replace("contoso", settings(0, off, off, false)); err != nil {
+		t.Fatal(err)
+	}
 	f.expect(other, "allow not_enrolled")
 	// A replacement is one enrolment too: the newer.
 	f.enrol(staff, "en2")
