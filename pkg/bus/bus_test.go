@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -382,6 +383,26 @@ func TestConnectNamesTheAddressOnly(t *testing.T) {
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("got %v, want it to name %s", err, want)
+		}
+	}
+}
+
+func TestWhoHasGivenUpIsNotWorkedFor(t *testing.T) {
+	now := time.Now()
+	header := func(deadline string) nats.Header { return nats.Header{contract.HeaderDeadline: {deadline}} }
+	ms := func(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+	for name, c := range map[string]struct {
+		header nats.Header
+		want   bool
+	}{
+		"in time":               {header(ms(now.Add(time.Second))), false},
+		"clocks a little apart": {header(ms(now.Add(-skew / 2))), false},
+		"long ago":              {header(ms(now.Add(-2 * skew))), true},
+		"none":                  {nats.Header{}, false},
+		"garbage":               {header("soon"), false},
+	} {
+		if got := givenUp(c.header, now); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

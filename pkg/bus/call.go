@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,13 +27,15 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 	if err != nil {
 		return rep, fmt.Errorf("%s: %w", call.Subject, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
 	msg := &nats.Msg{Subject: call.Subject, Data: data, Header: nats.Header{
 		contract.HeaderVersion:   {contract.Version},
 		contract.HeaderRequestID: {RequestID(ctx)},
 		contract.HeaderCallID:    {NewID()},
+		contract.HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
 	}}
-	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
-	defer cancel()
 	reply, err := b.attempt(ctx, msg, attemptTimeout)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		reply, err = b.attempt(ctx, msg, CallTimeout)
@@ -73,7 +76,7 @@ func answer[Rep any](reply *nats.Msg) (Rep, error) {
 // Handle answers a call with h, in up to the bus's slots goroutines, shared with the other replicas of this service.
 // When it returns, the first request can be answered.
 //
-// h gets a context that ends with the caller's patience. Its [*contract.Error] reaches the caller; any other error is
+// h gets a context that ends after [CallTimeout]; a call whose caller has given up does not reach it. Its [*contract.Error] reaches the caller; any other error is
 // logged here and reaches the caller as internal. An answer is kept for a few seconds, so that a repeated call id
 // gets the same answer without running h again; h itself must be idempotent by [CallID] across replicas.
 func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.Context, Req) (Rep, error)) error {
@@ -87,6 +90,10 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 		b.work.Add(1)
 		go func() {
 			defer func() { <-slots; b.work.Done() }()
+			if givenUp(msg.Header, time.Now()) {
+				b.metrics.call("server", call.Subject, unavailable(), 0)
+				return
+			}
 			out := answers.once(msg.Header.Get(contract.HeaderCallID), func() *nats.Msg {
 				return b.run(call.Subject, msg.Header, func(ctx context.Context) (any, error) {
 					req, err := decode[Req](msg.Header, msg.Data)
@@ -151,6 +158,16 @@ func (b *Bus) run(subject string, header nats.Header, h func(context.Context) (a
 		out.Data, _ = json.Marshal(e) // an Error always encodes
 	}
 	return out
+}
+
+// skew is how far the clocks of two hosts may be apart.
+const skew = 500 * time.Millisecond
+
+// givenUp tells whether the caller of a message no longer waits. A service that was stopped for a while finds such
+// messages when it goes on; working on them would spend codes that nobody hears about.
+func givenUp(header nats.Header, now time.Time) bool {
+	ms, err := strconv.ParseInt(header.Get(contract.HeaderDeadline), 10, 64)
+	return err == nil && now.After(time.UnixMilli(ms).Add(skew))
 }
 
 // answers remembers the last answers of one subject by call id, and makes a second attempt with the same id wait

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"reflect"
@@ -63,7 +64,13 @@ func Load[T any](vars map[string]string) (T, error) {
 		problems = append(problems, err.Error())
 	}
 	if v, ok := any(&t).(Validator); ok {
-		problems = append(problems, v.Validate()...)
+		for _, p := range v.Validate() {
+			// What could not be read has its zero value, and that was said already.
+			name, _, _ := strings.Cut(p, ":")
+			if !slices.ContainsFunc(problems, func(said string) bool { return strings.HasPrefix(said, name+":") }) {
+				problems = append(problems, p)
+			}
+		}
 	}
 	if len(problems) > 0 {
 		slices.Sort(problems)
@@ -93,6 +100,9 @@ func describe(t reflect.Type, err error) string {
 }
 
 func plain(t reflect.Type) string {
+	if t == reflect.TypeFor[slog.Level]() {
+		return "log level: DEBUG, INFO, WARN or ERROR"
+	}
 	switch t.Kind() { //nolint:exhaustive // every other kind goes by its name
 	case reflect.Int, reflect.Int64:
 		if t.Name() == "Duration" {

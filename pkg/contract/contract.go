@@ -19,6 +19,8 @@ const (
 	HeaderRequestID = "Sallyport-Request-Id"
 	// HeaderCallID carries the id by which one call is idempotent: a repeated attempt has the same one.
 	HeaderCallID = "Sallyport-Call-Id"
+	// HeaderDeadline carries when the caller gives up, in Unix milliseconds: what arrives later is not worked on.
+	HeaderDeadline = "Sallyport-Deadline"
 	// HeaderErrorCode carries the [Code] of a refused call.
 	HeaderErrorCode = "Nats-Service-Error-Code"
 	// HeaderError carries the sentence that belongs to it.

@@ -49,7 +49,8 @@ type Error struct {
 	// ClockOffset is how many seconds the authenticator's clock is ahead (positive) or behind (negative), set on an
 	// [InvalidCode] once two right codes in a row lay outside the window.
 	ClockOffset *int `json:"clock_offset,omitempty"`
-	// Field names the input that is wrong ([InvalidRequest]), Reason says how, for pages in other languages.
+	// Field names the input that is wrong ([InvalidRequest]), Reason says how (there, and of an [InvalidCode] that is
+	// no code at all), for pages in other languages.
 	Field  string `json:"field,omitempty"`
 	Reason Reason `json:"reason,omitempty"`
 }
@@ -57,11 +58,13 @@ type Error struct {
 // Reason is why an input is refused: a closed set, finer than the code.
 type Reason string
 
-// Why a telephone number is refused.
+// Why a telephone number, or a code, is refused.
 const (
 	PhoneNotANumber Reason = "phone_invalid" // not a whole number
 	PhoneCountry    Reason = "phone_country" // of a country that is not texted
 	PhoneKind       Reason = "phone_kind"    // not a mobile number
+
+	CodeMalformed Reason = "code_malformed" // not six digits; it was not counted
 )
 
 // Error returns code and sentence.

@@ -47,8 +47,9 @@ var (
 	EnrolmentStarted = Event[EnrolmentFact]{"sallyport.fact.enrolment.started", StreamFacts, []Service{AuthGateway}, []Service{Policy}, "Somebody began to enrol."}
 	// EnrolmentConfirmed: a factor was activated. policy-svc records it if the direct call was lost.
 	EnrolmentConfirmed = Event[EnrolmentFact]{"sallyport.fact.enrolment.confirmed", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy}, "A factor was activated; it is recorded even if the direct call was lost."}
-	// EnrolmentReset: one person must enrol again. The owners of factors clean up what is older than the reset.
-	EnrolmentReset = Event[ResetFact]{"sallyport.fact.enrolment.reset", StreamFacts, []Service{Policy}, []Service{Policy, TOTP, SMSDispatcher}, "One person must enrol again; what is older than the reset is cleaned up."}
+	// EnrolmentReset: one person must enrol again. The owners of factors and sessions clean up what is older than
+	// the reset.
+	EnrolmentReset = Event[ResetFact]{"sallyport.fact.enrolment.reset", StreamFacts, []Service{Policy}, []Service{AuthGateway, Policy, TOTP, SMSDispatcher}, "One person must enrol again; what is older than the reset is cleaned up, sessions included."}
 	// EnrolmentSkipped: a contact declined to enrol.
 	EnrolmentSkipped = Event[PersonFact]{"sallyport.fact.enrolment.skipped", StreamFacts, []Service{Policy}, []Service{Policy}, "A contact declined to enrol."}
 	// SettingsChanged: a portal's settings are others now.

@@ -105,7 +105,7 @@ func (m *matcher) operator(value any, name string, v any) bool {
 		return !m.in(value, v)
 	case "$lt", "$lte", "$gt", "$gte":
 		switch kindOf(v) {
-		case foreign, document, binary:
+		case foreign, document, blob:
 			return m.unknown()
 		}
 		order, ok := m.compare(value, v)
@@ -196,7 +196,7 @@ const (
 	number
 	text
 	document
-	binary
+	blob
 	objectID
 	boolean
 	date
@@ -213,7 +213,7 @@ func kindOf(v any) kind {
 	case wirebson.AnyDocument:
 		return document
 	case wirebson.Binary:
-		return binary
+		return blob
 	case wirebson.ObjectID:
 		return objectID
 	case bool:
@@ -241,7 +241,7 @@ func (m *matcher) compare(a, b any) (order int, ok bool) {
 		return strings.Compare(a.(string), b.(string)), true
 	case document:
 		return 0, m.sameDocuments(a, b)
-	case binary:
+	case blob:
 		a, b := a.(wirebson.Binary), b.(wirebson.Binary)
 		return 0, a.Subtype == b.Subtype && bytes.Equal(a.B, b.B)
 	case objectID:

@@ -1,6 +1,6 @@
 // Package seal answers: how is what must stay secret kept at rest and on the bus?
 //
-// Each service has one key file with two Tink keysets: "store" seals what the service keeps and belongs to it alone,
+// Each service has one key file, which names it, with two Tink keysets: "store" seals what the service keeps and belongs to it alone,
 // "bus" seals the secret fields of messages and is shared by the services. A ciphertext is bound to its place by
 // associated data, so that a row moved to another user, or a field moved to another message, does not open.
 package seal
@@ -36,40 +36,54 @@ type Keys struct {
 
 // keyFile is the form of a key file.
 type keyFile struct {
-	Store json.RawMessage `json:"store"`
-	Bus   json.RawMessage `json:"bus"`
+	Service contract.Service `json:"service"`
+	Store   json.RawMessage  `json:"store"`
+	Bus     json.RawMessage  `json:"bus"`
 }
 
-// Load reads a key file. It refuses, by name, a file that is missing, readable by everybody, not a key file, or that
-// holds anything but enabled 256-bit AEAD keys: there is no default key.
-func Load(path string) (*Keys, error) {
+// Load reads the key file of a service. It refuses, by name, a file that is missing, readable by everybody, not a key
+// file, of another service or of none, or that holds anything but enabled 256-bit AEAD keys: there is no default key.
+func Load(path string, service contract.Service) (*Keys, error) {
+	keys, _, err := load(path, service)
+	return keys, err
+}
+
+// load also returns the file's bus keyset as it is written there.
+func load(path string, service contract.Service) (*Keys, json.RawMessage, error) {
 	if path == "" {
-		return nil, errors.New("no key file is named")
+		return nil, nil, errors.New("no key file is named")
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
+		return nil, nil, fmt.Errorf("key file: %w", err)
 	}
 	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("key file %s: everybody may read it (mode %04o); make it 0600", path, info.Mode().Perm())
+		return nil, nil, fmt.Errorf("key file %s: everybody may read it (mode %04o); make it 0600", path, info.Mode().Perm())
 	}
 	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
+		return nil, nil, fmt.Errorf("key file: %w", err)
 	}
 	var f keyFile
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return nil, fmt.Errorf("key file %s: not a key file", path)
+		return nil, nil, fmt.Errorf("key file %s: not a key file", path)
+	}
+	switch f.Service {
+	case service:
+	case "":
+		return nil, nil, fmt.Errorf("key file %s names no service; that of %s has \"service\": %q", path, service, service)
+	default:
+		return nil, nil, fmt.Errorf("key file %s belongs to %s, not %s", path, f.Service, service)
 	}
 	store, err := open(f.Store)
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: \"store\": %w", path, err)
+		return nil, nil, fmt.Errorf("key file %s: \"store\": %w", path, err)
 	}
 	bus, err := open(f.Bus)
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: \"bus\": %w", path, err)
+		return nil, nil, fmt.Errorf("key file %s: \"bus\": %w", path, err)
 	}
-	return &Keys{Store: store, Bus: bus}, nil
+	return &Keys{Store: store, Bus: bus}, f.Bus, nil
 }
 
 // strong are the key types that are accepted.
@@ -131,73 +145,94 @@ func sizes(raw json.RawMessage) error {
 	return nil
 }
 
-// Generate writes one key file per service into dir, mode 0600, and keeps those that exist. The services share a bus
-// keyset; each has a store keyset of its own. It returns the path of each file.
-func Generate(dir string, services []contract.Service) (map[contract.Service]string, error) {
+// Generate makes sure that dir holds a key file for each service, mode 0600, and returns their paths. The services share
+// a bus keyset; each has a store keyset of its own. Files that exist are kept, once they are known to be good. hasData
+// says that the installation has kept something already: then a missing file is refused by name, because new keys would
+// not open it. Without data the missing ones are made, so that a first start that was killed half-way is completed.
+func Generate(dir string, services []contract.Service, hasData bool) (map[contract.Service]string, error) {
+	paths := make(map[contract.Service]string, len(services))
+	var missing []contract.Service
+	var shared json.RawMessage
+	for _, s := range services {
+		paths[s] = filepath.Join(dir, string(s)+".json")
+		_, bus, err := load(paths[s], s)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, s)
+		case err != nil:
+			return nil, err
+		default:
+			shared = bus
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		return paths, nil
+	case hasData && len(missing) == len(services):
+		return nil, fmt.Errorf("key directory %s holds no key files, but there is data; without them what was sealed cannot be opened: restore them from a backup", dir)
+	case hasData:
+		var errs []error
+		for _, s := range missing {
+			errs = append(errs, fmt.Errorf("key file %s is missing; without it what that service sealed cannot be opened: restore it from a backup", paths[s]))
+		}
+		return nil, errors.Join(errs...)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("key directory: %w", err)
 	}
-	paths := make(map[contract.Service]string, len(services))
-	var shared json.RawMessage
-	for _, s := range services {
-		path := filepath.Join(dir, string(s)+".json")
-		paths[s] = path
-		raw, err := os.ReadFile(path) //nolint:gosec // our own data directory
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+	if shared == nil {
+		var err error
+		if shared, err = newKeyset(); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("key file: %w", err)
-		}
-		var f keyFile
-		if err := json.Unmarshal(raw, &f); err != nil {
-			return nil, fmt.Errorf("key file %s: not a key file", path)
-		}
-		shared = f.Bus
 	}
-	for _, s := range services {
-		if _, err := os.Stat(paths[s]); err == nil {
-			continue
-		}
-		if shared == nil {
-			fresh, err := newKeyset()
-			if err != nil {
-				return nil, err
-			}
-			shared = fresh
-		}
+	for _, s := range missing {
 		own, err := newKeyset()
 		if err != nil {
 			return nil, err
 		}
-		raw, err := json.MarshalIndent(keyFile{Store: own, Bus: shared}, "", "  ")
+		raw, err := json.MarshalIndent(keyFile{Service: s, Store: own, Bus: shared}, "", "  ")
 		if err != nil {
 			return nil, fmt.Errorf("key file: %w", err)
 		}
-		if err := writeWhole(paths[s], raw); err != nil {
+		if err := writeNew(paths[s], raw); err != nil {
 			return nil, err
 		}
+	}
+	// The names must be on disk before anything is sealed.
+	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+		return nil, fmt.Errorf("key directory: %w", err)
 	}
 	return paths, nil
 }
 
-// writeWhole writes a file that is either whole and on disk, or not there.
-func writeWhole(path string, raw []byte) error {
+// writeNew writes a file that is either whole and on disk, or not there. It replaces none: of two processes that start
+// for the first time at once, one is refused.
+func writeNew(path string, raw []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".key-*")
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone already when all went well
+	defer os.Remove(f.Name()) //nolint:errcheck // a second name of the key file, or half of one
 	if _, err := f.Write(raw); err != nil {
-		return fmt.Errorf("key file: %w", err)
+		return errors.Join(fmt.Errorf("key file: %w", err), f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
 	return nil
+}
+
+// syncDir puts the names in a directory on disk.
+func syncDir(path string) error {
+	d, err := os.Open(path) //nolint:gosec // our own data directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func newKeyset() (json.RawMessage, error) {

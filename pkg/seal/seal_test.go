@@ -2,6 +2,7 @@ package seal
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,14 +16,14 @@ var services = []contract.Service{contract.TOTP, contract.SMSDispatcher}
 
 func keys(t *testing.T, dir string) (totp, sms *Keys) {
 	t.Helper()
-	paths, err := Generate(dir, services)
+	paths, err := Generate(dir, services, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if totp, err = Load(paths[contract.TOTP]); err != nil {
+	if totp, err = Load(paths[contract.TOTP], contract.TOTP); err != nil {
 		t.Fatal(err)
 	}
-	if sms, err = Load(paths[contract.SMSDispatcher]); err != nil {
+	if sms, err = Load(paths[contract.SMSDispatcher], contract.SMSDispatcher); err != nil {
 		t.Fatal(err)
 	}
 	return totp, sms
@@ -94,6 +95,136 @@ func TestGenerateKeepsWhatThereIs(t *testing.T) {
 	}
 }
 
+// Every set of files that a killed start, a lost file or a mistaken copy can leave behind.
+func TestGenerateMakesNoNewKeysOverData(t *testing.T) {
+	all := []contract.Service{contract.AuthGateway, contract.TOTP, contract.Policy}
+	for name, c := range map[string]struct {
+		there   []contract.Service // files of an earlier set
+		swapped bool               // the first of them holds the keys of another service
+		hasData bool
+		says    []string // none: the set is complete afterwards
+		never   string
+	}{
+		"first start":                        {},
+		"killed after the first file":        {there: all[:1]},
+		"killed before the last file":        {there: all[:2]},
+		"the first is missing, no data":      {there: all[1:]},
+		"all there, no data yet":             {there: all},
+		"all there, data":                    {there: all, hasData: true},
+		"one lost":                           {there: all[:2], hasData: true, says: []string{"policy-svc.json is missing; without it", "restore it from a backup"}, never: "totp-svc"},
+		"two lost":                           {there: all[1:2], hasData: true, says: []string{"auth-gateway.json is missing", "policy-svc.json is missing"}, never: "totp-svc"},
+		"all lost":                           {hasData: true, says: []string{"holds no key files", "restore them from a backup"}},
+		"a file of another service":          {there: all, swapped: true, hasData: true, says: []string{"belongs to totp-svc, not auth-gateway"}},
+		"a file of another service, no data": {there: all[:1], swapped: true, says: []string{"belongs to totp-svc, not auth-gateway"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			earlier, dir := t.TempDir(), filepath.Join(t.TempDir(), "keys")
+			if _, err := Generate(earlier, all, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			before := make(map[string]string)
+			for n, s := range c.there {
+				from := s
+				if c.swapped && n == 0 {
+					from = contract.TOTP
+				}
+				raw, err := os.ReadFile(filepath.Join(earlier, string(from)+".json"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				before[string(s)+".json"] = string(raw)
+				if err := os.WriteFile(filepath.Join(dir, string(s)+".json"), raw, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			paths, err := Generate(dir, all, c.hasData)
+			after := files(t, dir)
+			for name, body := range before {
+				if after[name] != body {
+					t.Errorf("%s was changed", name)
+				}
+			}
+			if len(c.says) > 0 {
+				if err == nil {
+					t.Fatal("it was not refused")
+				}
+				for _, s := range append(c.says, dir) {
+					if !strings.Contains(err.Error(), s) {
+						t.Errorf("it does not say %q: %v", s, err)
+					}
+				}
+				if c.never != "" && strings.Contains(err.Error(), c.never) {
+					t.Errorf("it names %s, which is there: %v", c.never, err)
+				}
+				if len(after) != len(before) {
+					t.Errorf("refused, but there are %d files where there were %d", len(after), len(before))
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(after) != len(all) {
+				t.Errorf("%d files, want %d and nothing beside them", len(after), len(all))
+			}
+			var bus uint32
+			stores := make(map[uint32]bool)
+			for _, s := range all {
+				k, err := Load(paths[s], s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if bus == 0 {
+					bus = k.Bus.PrimaryKeyID()
+				}
+				if k.Bus.PrimaryKeyID() != bus {
+					t.Errorf("%s has a bus key of its own", s)
+				}
+				stores[k.Store.PrimaryKeyID()] = true
+			}
+			if len(stores) != len(all) {
+				t.Error("services share a store key")
+			}
+		})
+	}
+}
+
+// Of two processes that make the same file, the second is refused.
+func TestAKeyFileIsNeverReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "totp-svc.json")
+	if err := writeNew(path, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeNew(path, []byte("second")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want that it exists", err)
+	}
+	if got := files(t, dir); len(got) != 1 || got["totp-svc.json"] != "first" {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
+// files are those of a directory, with what is in them.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]string)
+	for _, e := range entries {
+		raw, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(raw)
+	}
+	return out
+}
+
 func TestLoadRefusesByName(t *testing.T) {
 	dir := t.TempDir()
 	keys(t, dir)
@@ -102,8 +233,13 @@ func TestLoadRefusesByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	weak := strings.Replace(string(good), "AesGcmKey", "HmacKey", 1)
-	short := `{"store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GhAAAAAAAAAAAAAAAAAAAAAA","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
-	zero := `{"store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
+	other, err := os.ReadFile(filepath.Join(dir, "sms-dispatcher.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nameless := strings.Replace(string(good), `"service": "totp-svc",`, "", 1)
+	short := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GhAAAAAAAAAAAAAAAAAAAAAA","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
+	zero := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
 	for name, c := range map[string]struct {
 		body string
 		mode os.FileMode
@@ -111,7 +247,10 @@ func TestLoadRefusesByName(t *testing.T) {
 	}{
 		"readable by all": {string(good), 0o644, "everybody may read"},
 		"garbage":         {"hello", 0o600, "not a key file"},
-		"empty":           {"{}", 0o600, "missing keyset"},
+		"empty":           {"{}", 0o600, "names no service"},
+		"no keys":         {`{"service":"totp-svc"}`, 0o600, "missing keyset"},
+		"another service": {string(other), 0o600, "belongs to sms-dispatcher, not totp-svc"},
+		"no service":      {nameless, 0o600, "names no service"},
 		"weak type":       {weak, 0o600, "not a 256-bit AEAD key"},
 		"short":           {short, 0o600, "256 bits"},
 		"zero":            {zero, 0o600, "not random"},
@@ -123,12 +262,12 @@ func TestLoadRefusesByName(t *testing.T) {
 		if err := os.Chmod(path, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+		if _, err := Load(path, contract.TOTP); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want %q and the path", name, err, c.want)
 		}
 	}
 	for _, path := range []string{"", filepath.Join(dir, "missing")} {
-		if _, err := Load(path); err == nil {
+		if _, err := Load(path, contract.TOTP); err == nil {
 			t.Errorf("%q loaded", path)
 		}
 	}

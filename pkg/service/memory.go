@@ -9,15 +9,14 @@ import (
 )
 
 // Memory pacing: password hashes and document frames are large and short-lived, so the collector would run far too
-// often for what little lives, or let the garbage grow far beyond it.
+// often for what little lives, or let the garbage grow far beyond it. Garbage may grow to gcPercent of what lives, which
+// saves about a tenth of the work, but not beyond memoryFloor bytes in all, unless what lives needs more: then the limit
+// is memoryRoom times as much.
 const (
-	// gcPercent lets the garbage grow to this share of what lives, which saves about a tenth of the work ...
-	gcPercent = 300
-	// memoryFloor ... but not beyond this many bytes in all,
+	gcPercent   = 300
 	memoryFloor = 112 << 20
-	// memoryRoom unless what lives needs more: then this many times as much.
-	memoryRoom = 2
-	paceEvery  = 5 * time.Second
+	memoryRoom  = 2
+	paceEvery   = 5 * time.Second
 )
 
 // PaceMemory paces the garbage collector of this process until ctx ends: few collections while memory is small, a soft

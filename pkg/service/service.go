@@ -105,7 +105,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	}
 	svc.ctx, svc.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
-	if svc.Keys, err = seal.Load(s.KeysetFile); err != nil {
+	if svc.Keys, err = seal.Load(s.KeysetFile, name); err != nil {
 		svc.cancel()
 		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}

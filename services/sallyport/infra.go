@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,8 +90,16 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 			err = errors.Join(err, i.stop())
 		}
 	}()
-	if i.keys, err = seal.Generate(filepath.Join(p.Data, "keys"), services()); err != nil {
-		return nil, err
+	kept, err := hasData(p.Data)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	if i.keys, err = seal.Generate(filepath.Join(p.Data, "keys"), services(), kept); err != nil {
+		problems := strings.Split(err.Error(), "\n")
+		for n := range problems {
+			problems[n] = fmt.Sprintf("--data %s: %s", p.Data, problems[n])
+		}
+		return nil, &config.Error{Problems: problems}
 	}
 	var parts errgroup.Group
 	if vars["NATS_URL"] == "" {
@@ -125,6 +135,20 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 		i.vars["AWS_REGION"], i.vars["AWS_ACCESS_KEY_ID"], i.vars["AWS_SECRET_ACCESS_KEY"] = "us-east-1", "sandbox", "sandbox"
 	}
 	return i, nil
+}
+
+// hasData says whether an embedded part has kept anything in a data directory.
+func hasData(dir string) (bool, error) {
+	for _, part := range []string{"store", "nats"} {
+		files, err := os.ReadDir(filepath.Join(dir, part))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if len(files) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // stop ends the parts.

@@ -95,15 +95,15 @@ type crowd struct {
 // The store syncs every document it takes, which for a hundred thousand people is many minutes. So it gets one person
 // of each kind, and once it is closed that person's rows are copied for the others in one transaction per file.
 func makeInstallation(dir string, c crowd) error {
-	paths, err := seal.Generate(filepath.Join(dir, "keys"), []contract.Service{contract.AuthGateway, contract.TOTP, contract.SMSDispatcher, contract.Policy})
+	paths, err := seal.Generate(filepath.Join(dir, "keys"), []contract.Service{contract.AuthGateway, contract.TOTP, contract.SMSDispatcher, contract.Policy}, false)
 	if err != nil {
 		return err
 	}
-	apps, err := seal.Load(paths[contract.TOTP])
+	apps, err := seal.Load(paths[contract.TOTP], contract.TOTP)
 	if err != nil {
 		return err
 	}
-	phones, err := seal.Load(paths[contract.SMSDispatcher])
+	phones, err := seal.Load(paths[contract.SMSDispatcher], contract.SMSDispatcher)
 	if err != nil {
 		return err
 	}

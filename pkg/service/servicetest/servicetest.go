@@ -63,7 +63,7 @@ func New(tb testing.TB) *World {
 		tb.Cleanup(func() { stop(tb, st.Close) })
 		w.StoreURI = st.URI()
 	}
-	if w.keys, err = seal.Generate(dir+"/keys", Services()); err != nil {
+	if w.keys, err = seal.Generate(dir+"/keys", Services(), false); err != nil {
 		tb.Fatal(err)
 	}
 	return w
@@ -124,7 +124,7 @@ func (w *World) DB(name contract.Service) *store.DB {
 // Keys returns the keys of a service.
 func (w *World) Keys(name contract.Service) *seal.Keys {
 	w.tb.Helper()
-	k, err := seal.Load(w.keys[name])
+	k, err := seal.Load(w.keys[name], name)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

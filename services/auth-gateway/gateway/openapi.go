@@ -121,7 +121,10 @@ func describe[O any](api huma.API, who guard, route, tag, summary, description s
 
 // bearerOf is the token of an Authorization header, "" if it holds none.
 func bearerOf(header string) string {
-	token, _ := strings.CutPrefix(header, "Bearer ")
+	scheme, token, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
 	return token
 }
 
@@ -136,6 +139,9 @@ func describeRefusals(api huma.API, codes []contract.Code) map[string]*huma.Resp
 			r = &huma.Response{
 				Description: http.StatusText(status),
 				Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema, Examples: map[string]*huma.Example{}}},
+			}
+			if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+				r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
 			}
 			out[key] = r
 		}

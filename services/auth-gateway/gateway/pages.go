@@ -132,8 +132,12 @@ func (g *gateway) here(c *fiber.Ctx, want ...Status) (s signIn, lost bool, answe
 		return s, true, err
 	}
 	if refusal := usable(s.Status, s.ExpiresAt, g.now()); refusal != nil {
-		if s.Status == StatusComplete {
+		switch s.Status { //nolint:exhaustive // the others took too long
+		case StatusComplete:
 			return s, true, c.Redirect(orHome(s.ReturnTo), fiber.StatusSeeOther)
+		case StatusRelogin:
+			g.dropCookie(c, signInCookie)
+			return s, true, g.toSignIn(c, "first", "")
 		}
 		return s, true, g.toSignIn(c, "expired", "")
 	}
@@ -245,8 +249,8 @@ func codeRefusal(e *contract.Error) (say web.Text, left int, until time.Time, of
 	switch e.Code { //nolint:exhaustive // every other code is said in its own words
 	case contract.InvalidCode:
 		say = web.CodeWrong
-		if e.AttemptsLeft == nil {
-			say = web.CodeIncomplete // it was not six digits, and was not counted
+		if e.Reason == contract.CodeMalformed {
+			say = web.CodeIncomplete
 		}
 	case contract.Locked:
 		say = web.CodeLocked
@@ -366,6 +370,7 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 		page.Purpose = web.Enrollment
 	}
 	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	page.Unsent = s.Factor == contract.FactorSMS && s.Challenge == ""
 	if refusal == nil && o.lockedUntil != nil {
 		page.Error, page.LockedUntil = web.CodeLocked, *o.lockedUntil
 	}

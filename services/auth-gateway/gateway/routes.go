@@ -62,7 +62,13 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 
 // routePages is everything for a browser: every route with its guard.
 func (g *gateway) routePages(app *fiber.App) {
-	page := func(who guard, method, path string, h fiber.Handler) { app.Add(method, path, g.guardPage(who, h)) }
+	page := func(who guard, method, path string, h fiber.Handler) {
+		if method == fiber.MethodGet {
+			app.Get(path, g.guardPage(who, h)) // and HEAD
+			return
+		}
+		app.Add(method, path, g.guardPage(who, h))
+	}
 	page(open, "GET", "/", g.pageHome)
 	page(open, "GET", "/static/:name", g.pageStatic)
 	page(open, "GET", "/brand.css", g.pageBrand)

@@ -83,8 +83,8 @@ type sessions struct {
 	mu     sync.RWMutex
 	byID   map[string]held
 	byUser map[contract.Account]map[string]struct{}
-	// ended holds what was revoked here until the watch says so too: an older write must not bring it back.
-	ended map[string]struct{}
+	// ended holds what was revoked, and when: nothing that was read before may bring it back. Ids never come again.
+	ended map[string]time.Time
 }
 
 type held struct {
@@ -98,7 +98,7 @@ func openSessions(ctx context.Context, b *bus.Bus, now func() time.Time) (*sessi
 	if err != nil {
 		return nil, err
 	}
-	return &sessions{kv: kv, now: now, byID: make(map[string]held), byUser: make(map[contract.Account]map[string]struct{}), ended: make(map[string]struct{})}, nil
+	return &sessions{kv: kv, now: now, byID: make(map[string]held), byUser: make(map[contract.Account]map[string]struct{}), ended: make(map[string]time.Time)}, nil
 }
 
 // watch keeps the memory current until ctx ends; it returns when all there is was read.
@@ -114,7 +114,7 @@ func (s *sessions) put(id string, v *session, revision uint64) {
 	}
 	if v == nil {
 		s.forget(id)
-		delete(s.ended, id)
+		s.ended[id] = s.now()
 		return
 	}
 	if _, over := s.ended[id]; over {
@@ -155,6 +155,11 @@ func (s *sessions) sweep(ctx context.Context) {
 			for id, h := range s.byID {
 				if !h.live(now) {
 					s.forget(id)
+				}
+			}
+			for id, at := range s.ended {
+				if now.Sub(at) > sessionLife {
+					delete(s.ended, id)
 				}
 			}
 			s.mu.Unlock()
@@ -218,35 +223,42 @@ func (s *sessions) find(ctx context.Context, token string) (held, error) {
 		return held{}, errUnauthenticated
 	}
 	if now.Sub(h.SeenAt) >= sessionTouch {
-		// One write a minute per session; a lost race means that somebody else has just written it.
-		if _, err := s.change(ctx, id, func(v *session) { v.SeenAt = now }); err != nil && !errors.Is(err, bus.ErrKeyChanged) {
+		// One write a minute per session.
+		if _, err := s.change(ctx, id, func(v *session) { v.SeenAt = now }); err != nil {
 			return held{}, err
 		}
 	}
 	return h, nil
 }
 
-// change writes one session by compare-and-set and returns it as it is now.
+// change writes one session by compare-and-set and returns it as it is now. A lost race is run again on what the other
+// writer left.
 func (s *sessions) change(ctx context.Context, id string, f func(*session)) (session, error) {
-	v, revision, err := s.kv.Get(ctx, id)
-	if errors.Is(err, bus.ErrKeyNotFound) {
-		return session{}, errUnauthenticated
+	for {
+		v, revision, err := s.kv.Get(ctx, id)
+		if errors.Is(err, bus.ErrKeyNotFound) {
+			return session{}, errUnauthenticated
+		}
+		if err != nil {
+			return session{}, err
+		}
+		f(&v)
+		revision, err = s.kv.Update(ctx, id, v, revision)
+		if errors.Is(err, bus.ErrKeyChanged) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return session{}, err
+		}
+		s.put(id, &v, revision)
+		return v, nil
 	}
-	if err != nil {
-		return session{}, err
-	}
-	f(&v)
-	if revision, err = s.kv.Update(ctx, id, v, revision); err != nil {
-		return session{}, err
-	}
-	s.put(id, &v, revision)
-	return v, nil
 }
 
 // end revokes one session, on every gateway.
 func (s *sessions) end(ctx context.Context, id string) error {
 	s.mu.Lock()
-	s.ended[id] = struct{}{}
+	s.ended[id] = s.now()
 	s.forget(id)
 	s.mu.Unlock()
 	return s.kv.Delete(ctx, id)
@@ -256,6 +268,21 @@ func (s *sessions) end(ctx context.Context, id string) error {
 func (s *sessions) endOthers(ctx context.Context, who contract.Account, keep string) error {
 	for _, id := range s.of(who) {
 		if id != keep {
+			if err := s.end(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endBefore revokes a person's sessions that began before a time.
+func (s *sessions) endBefore(ctx context.Context, who contract.Account, at time.Time) error {
+	for _, id := range s.of(who) {
+		s.mu.RLock()
+		older := s.byID[id].AuthTime.Before(at)
+		s.mu.RUnlock()
+		if older {
 			if err := s.end(ctx, id); err != nil {
 				return err
 			}

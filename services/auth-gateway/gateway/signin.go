@@ -364,7 +364,7 @@ func (f *signIns) startTOTP(ctx context.Context, p portal, id, token string) (si
 	if s.Factor != contract.FactorTOTP {
 		return signIn{}, seed{}, wrongFactor(s.Factor)
 	}
-	if err := f.unenrolled(ctx, s); err != nil {
+	if _, err := f.unenrolled(ctx, s, revision); err != nil {
 		return signIn{}, seed{}, err
 	}
 	r, err := bus.Request(ctx, f.bus, contract.TOTPBegin, contract.TOTPBeginRequest{
@@ -387,19 +387,23 @@ func (f *signIns) startTOTP(ctx context.Context, p portal, id, token string) (si
 	return s, seed{uri: uri, key: secret.New(parsed.Query().Get("secret"))}, nil
 }
 
-// unenrolled refuses where the person has by now a factor that was enrolled in another sign-in. Of this one only the
-// password is known, which must never replace a factor.
-func (f *signIns) unenrolled(ctx context.Context, s signIn) error {
+// unenrolled makes sure that the person still has no factor. Of an enrolling sign-in only the password is known, which
+// must never replace a factor; so where there is one by now, the sign-in is over and the person signs in again. own
+// tells that it is the factor of this very sign-in, whose confirmation was answered by nobody.
+func (f *signIns) unenrolled(ctx context.Context, s signIn, revision uint64) (own bool, err error) {
 	d, err := f.decide(ctx, s.Portal, s.Who)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, living := range d.Factors {
-		if living.Factor == s.Factor && living.Enrolment != s.Enrolment {
-			return contract.Refuse(contract.Conflict, "Your second factor was set up meanwhile. Please sign in again.")
+		if living.Factor == s.Factor {
+			if _, _, err := f.advance(ctx, s, revision, stepReenter); err != nil {
+				return false, err
+			}
+			return living.Enrolment == s.Enrolment, contract.Refuse(contract.Conflict, "Your second factor is set up. Please sign in again.")
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // started tells once that somebody began to enrol.
@@ -445,7 +449,7 @@ func (f *signIns) startSMS(ctx context.Context, p portal, id, token, phone strin
 	if strings.TrimSpace(phone) == "" {
 		return outcome{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter a mobile number.", Field: "phone"}
 	}
-	if err := f.unenrolled(ctx, s); err != nil {
+	if _, err := f.unenrolled(ctx, s, revision); err != nil {
 		return outcome{}, err
 	}
 	first := !s.Started
@@ -468,7 +472,10 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := f.unenrolled(ctx, s); err != nil {
+	if own, err := f.unenrolled(ctx, s, revision); own {
+		s.Status = StatusRelogin
+		return outcome{signIn: s}, nil
+	} else if err != nil {
 		return outcome{}, err
 	}
 	sealed, err := f.sealCode(code, s.account())
@@ -480,6 +487,14 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	switch s.Factor {
 	case contract.FactorTOTP:
 		c, err = bus.Request(ctx, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: s.account(), Enrolment: s.Enrolment, Code: sealed, Label: label})
+		switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal is the person's to see
+		case contract.Conflict:
+			// Active already, and its answer was lost before policy-svc heard of it. The person has a factor now, and
+			// proves it by signing in.
+			return f.finish(ctx, s, revision, stepReenter, nil)
+		case contract.NotFound:
+			return outcome{}, contract.Refuse(contract.Conflict, "This QR code was replaced on another device. Please scan the new one.")
+		}
 	case contract.FactorSMS:
 		if s.Challenge == "" {
 			return outcome{}, contract.Refuse(contract.Conflict, "No code has been sent yet.")
@@ -618,7 +633,7 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 		// Policy no longer requires a factor of this person; who recovered one enrols all the same.
 		s.Enrolment, s.Factor = bus.NewID(), factorOf(s.Who.Audience)
 	}
-	s.CanSkip = false // recovery replaces the factor, it does not drop it
+	s.CanSkip = false // this journey is about a new factor; who wants none may decline at a later sign-in, where policy lets them
 	s, _, err = f.advance(ctx, s, revision, stepRecovered)
 	return outcome{signIn: s}, err
 }

@@ -138,6 +138,7 @@ type EnrollPhone struct {
 type Code struct {
 	Factor       Factor
 	Purpose      Purpose
+	Unsent       bool     // SMS: no text has gone out yet in this sign-in, because the wait is not over
 	Destination  string   // masked, xxx-xxx-9443; the whole number only where it was typed a moment ago
 	Delivery     Delivery // SMS only
 	DeliveryText Text     // the reason of a failure; empty: the usual words for Delivery

@@ -279,6 +279,9 @@ func (d *dispatcher) status(ctx context.Context, req contract.SMSStatusRequest) 
 	if at.IsZero() {
 		reply.ResendAt = now
 	}
+	if p.Active != nil {
+		reply.Destination = mask(p.Active.Last4)
+	}
 	if req.Challenge == "" {
 		return reply, nil
 	}

@@ -358,15 +358,24 @@ func TestWrongCodesLockAndDisable(t *testing.T) {
 	p.ask("c0", contract.ForSignIn, "")
 	code := p.next(1)
 	for _, typed := range []string{"", "12345", "1234567", "12345a", "\u0661\u0662\u0663\u0664\u0665\u0666", "123\t456", "-123456"} {
-		if e := refusal(t, p.verify("c0", contract.ForSignIn, typed), contract.InvalidCode); *e.AttemptsLeft != 5 {
-			t.Errorf("%q was counted", typed)
+		if e := refusal(t, p.verify("c0", contract.ForSignIn, typed), contract.InvalidCode); *e.AttemptsLeft != 5 || e.Reason != contract.CodeMalformed {
+			t.Errorf("%q: %+v, %d left", typed, e, *e.AttemptsLeft)
 		}
 	}
 	id, texts := "c0", 2
 	for n := 1; n <= 50; n++ {
 		e := refusal(t, p.verify(id, contract.ForSignIn, other(code)), contract.InvalidCode)
-		if want := (5 - n%5) % 5; *e.AttemptsLeft != want {
-			t.Fatalf("after %d: %d left, want %d", n, *e.AttemptsLeft, want)
+		want := (5 - n%5) % 5
+		if *e.AttemptsLeft != want || e.Reason != "" {
+			t.Fatalf("after %d: %+v, %d left, want %d", n, e, *e.AttemptsLeft, want)
+		}
+		none := p.verify(id, contract.ForSignIn, "12345")
+		if want == 0 {
+			if e := refusal(t, none, contract.Locked); e.AttemptsLeft != nil || e.Reason != "" {
+				t.Fatalf("no code in a lock, after %d: %+v", n, e)
+			}
+		} else if e := refusal(t, none, contract.InvalidCode); *e.AttemptsLeft != want || e.Reason != contract.CodeMalformed {
+			t.Fatalf("no code, after %d: %+v, %d left, want %d", n, e, *e.AttemptsLeft, want)
 		}
 		if closed := n%5 == 0 && n < 50; closed != (e.LockedUntil != nil) {
 			t.Fatalf("after %d: locked until %v", n, e.LockedUntil)

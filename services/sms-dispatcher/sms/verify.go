@@ -286,7 +286,7 @@ func notDigits(s lockout.State, now time.Time) error {
 		left = lockout.Round // the lock is over, and the next round has not begun
 	}
 	e := contract.Refuse(contract.InvalidCode, "A code has six digits.")
-	e.AttemptsLeft = &left
+	e.AttemptsLeft, e.Reason = &left, contract.CodeMalformed
 	return e
 }
 

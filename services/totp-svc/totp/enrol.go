@@ -206,7 +206,8 @@ func (s *server) activate(ctx context.Context, req contract.TOTPConfirmRequest) 
 	}
 	code, ok := digits.Canonical(typed.Reveal())
 	if !ok {
-		return active{}, malformed, refuseMalformed()
+		r, err := s.noCode(ctx, req.Account)
+		return active{}, r, err
 	}
 	g := s.guess(ctx, req.Account)
 	for range looks {

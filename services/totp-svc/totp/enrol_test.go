@@ -86,11 +86,11 @@ func TestB15NothingIsEnrolledBeforeARightCode(t *testing.T) {
 	}
 	refused(t, p.verify(p.code(app, 0)), contract.NotFound)
 	_, err = p.confirm("en1", p.wrongCode(app))
-	if e := refusal(t, err, contract.InvalidCode); left(e) != 4 {
+	if e := refusal(t, err, contract.InvalidCode); left(e) != 4 || e.Reason != "" {
 		t.Errorf("a wrong code: %+v", e)
 	}
 	_, err = p.confirm("en1", "12345")
-	if e := refusal(t, err, contract.InvalidCode); left(e) != -1 {
+	if e := refusal(t, err, contract.InvalidCode); left(e) != 4 || e.Reason != contract.CodeMalformed {
 		t.Errorf("no code: %+v", e)
 	}
 	_, err = p.confirm("en2", p.code(app, 0))

@@ -56,8 +56,20 @@ const (
 	sayDisabled = "Too many wrong codes. Only a recovery code or a reset by an admin helps now."
 )
 
-// refuseMalformed answers what cannot be a code. It is not counted: nothing was compared, so nothing was learnt.
-func refuseMalformed() *contract.Error { return contract.Refuse(contract.InvalidCode, sayWrong) }
+// refuseMalformed answers what cannot be a code, of an app or a recovery code. It is not counted: nothing was compared,
+// so nothing was learnt. A closed factor says that it is closed, whatever was typed.
+func refuseMalformed(s lockout.State, now time.Time) (result, *contract.Error) {
+	if !s.Allowed(now) {
+		return closed, refuseLocked(s, now)
+	}
+	left := s.Left()
+	if left == 0 {
+		left = lockout.Round // the lock is over, and the next round has not begun
+	}
+	e := contract.Refuse(contract.InvalidCode, sayWrong)
+	e.AttemptsLeft, e.Reason = &left, contract.CodeMalformed
+	return malformed, e
+}
 
 // refuseWrong answers a guess that was counted and is wrong.
 func refuseWrong(s lockout.State, now time.Time) *contract.Error {

@@ -1,6 +1,7 @@
 package totp
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -63,7 +64,29 @@ func TestRefusals(t *testing.T) {
 	if e.Code != contract.Locked || e.RetryAfter != 3600 || e.LockedUntil != nil || e.Detail != sayDisabled {
 		t.Errorf("a disabled factor: %+v", e)
 	}
-	if e = refuseMalformed(); e.Code != contract.InvalidCode || e.AttemptsLeft != nil {
-		t.Errorf("no code at all: %+v", e)
+	if e = refuseWrong(after(3), at); e.Reason != "" {
+		t.Errorf("a wrong code: %+v", e)
+	}
+	for name, c := range map[string]struct {
+		state lockout.State
+		later time.Duration
+		left  int
+	}{
+		"at first":               {lockout.State{}, 0, 5},
+		"after three":            {after(3), 0, 2},
+		"when the lock is over":  {after(5), 30 * time.Second, 5},
+		"in the second round":    {after(6), 0, 4},
+		"after the longest lock": {after(45), time.Hour, 5},
+	} {
+		r, e := refuseMalformed(c.state, at.Add(c.later))
+		if r != malformed || e.Code != contract.InvalidCode || left(e) != c.left || e.Reason != contract.CodeMalformed {
+			t.Errorf("no code at all, %s: %s, %+v, %d left, want %d", name, r, e, left(e), c.left)
+		}
+	}
+	for _, s := range []lockout.State{after(5), after(50)} {
+		r, e := refuseMalformed(s, at.Add(10*time.Second))
+		if want := refuseLocked(s, at.Add(10*time.Second)); r != closed || !reflect.DeepEqual(e, want) {
+			t.Errorf("no code at all, after %d: %s, %+v, want %+v", s.Failures, r, e, want)
+		}
 	}
 }

@@ -165,6 +165,16 @@ func TestAnyHistory(t *testing.T) {
 				}
 				verify(t, p.wrongCode(m.active.app), func() bool { return false })
 			},
+			"type no code": func(t *rapid.T) {
+				want, open := contract.Locked, m.guess
+				if m.guess.Allowed(h.Clock.Now()) {
+					if want = contract.InvalidCode; open.Left() == 0 {
+						open = lockout.State{} // the lock is over
+					}
+				}
+				p.current = "none"
+				expect(t, p.verifyOn(replica(t), "12345"), want, open)
+			},
 			"use a code again": func(t *rapid.T) {
 				if m.active == nil || len(m.spent) == 0 {
 					t.Skip("no code is spent")

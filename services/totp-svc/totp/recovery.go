@@ -81,7 +81,12 @@ func (s *server) spend(ctx context.Context, req contract.RecoverRequest) (recove
 	}
 	code, ok := canonicalRecoveryCode(typed.Reveal())
 	if !ok {
-		return recovery{}, malformed, refuseMalformed()
+		doc, err := s.state.recoverySet(ctx, documentID(req.Account))
+		if err != nil {
+			return recovery{}, "", err
+		}
+		r, refusal := refuseMalformed(doc.Guess, s.now())
+		return recovery{}, r, refusal
 	}
 	g := s.guess(ctx, req.Account)
 	for range looks {

@@ -33,8 +33,13 @@ func TestB30RecoveryCodesOverTheBus(t *testing.T) {
 	if slices.ContainsFunc(codes, func(c string) bool { return slices.Contains(old, c) }) {
 		t.Error("an old code is a new one")
 	}
-	if _, err := p.recover(old[0]); left(refusal(t, err, contract.InvalidCode)) != 4 {
-		t.Error("an old code was not refused as a wrong one")
+	_, err := p.recover(old[0])
+	if e := refusal(t, err, contract.InvalidCode); left(e) != 4 || e.Reason != "" {
+		t.Errorf("an old code was not refused as a wrong one: %+v", e)
+	}
+	_, err = p.recover(codes[3][:9])
+	if e := refusal(t, err, contract.InvalidCode); left(e) != 4 || e.Reason != contract.CodeMalformed {
+		t.Errorf("half a code: %+v", e)
 	}
 	typed := strings.ToLower(strings.ReplaceAll(codes[3], "-", " "))
 	got, err := bus.Request(t.Context(), h.gateway, contract.TOTPRecover, contract.RecoverRequest{Account: p.who, Code: p.typed(typed)})
@@ -101,6 +106,10 @@ func TestGuessingRecoveryCodes(t *testing.T) {
 	p, nobody := h.person("u1"), h.person("nobody")
 	codes := p.regenerate()
 	for _, who := range []*person{p, nobody} { // whether there are codes is not told
+		_, err := who.recover("0000")
+		if e := refusal(t, err, contract.InvalidCode); left(e) != 5 || e.Reason != contract.CodeMalformed {
+			t.Errorf("no code: %+v", e)
+		}
 		got := tally(h.parallel(60/crowd, func(ctx context.Context, s *server) error {
 			_, err := who.recoverOn(ctx, s, "0000-0000-0000-0000")
 			return err
@@ -108,9 +117,9 @@ func TestGuessingRecoveryCodes(t *testing.T) {
 		if got[contract.InvalidCode] != 5 || got[contract.Locked] != 60/crowd-5 {
 			t.Errorf("%s: %d wrong guesses at once: %v; want 5 evaluated", who.who.User, 60/crowd, got)
 		}
-		_, err := who.recover("0000")
-		if e := refusal(t, err, contract.InvalidCode); left(e) != -1 {
-			t.Errorf("no code: %+v", e)
+		_, err = who.recover("0000")
+		if e := refusal(t, err, contract.Locked); left(e) != -1 || e.LockedUntil == nil || e.Reason != "" {
+			t.Errorf("no code, in the lock: %+v", e)
 		}
 	}
 	codes = append(codes[:0:0], p.regenerate()...)

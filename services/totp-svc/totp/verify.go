@@ -26,7 +26,7 @@ func (s *server) check(ctx context.Context, req contract.TOTPVerifyRequest) (res
 	}
 	code, ok := digits.Canonical(typed.Reveal())
 	if !ok {
-		return malformed, refuseMalformed()
+		return s.noCode(ctx, req.Account)
 	}
 	g := s.guess(ctx, req.Account)
 	for range looks {
@@ -52,6 +52,20 @@ func (s *server) check(ctx context.Context, req contract.TOTPVerifyRequest) (res
 		return s.compare(ctx, g, req.Account, doc, code)
 	}
 	return "", errBusy()
+}
+
+// noCode refuses what cannot be a code of an app: the document is read for what is left, and not changed by a guess.
+func (s *server) noCode(ctx context.Context, who contract.Account) (result, error) {
+	doc, err := s.state.authenticator(ctx, documentID(who))
+	if err != nil {
+		return "", err
+	}
+	now := s.now()
+	r, refusal := refuseMalformed(doc.Guess, now)
+	if r == closed {
+		s.retell(ctx, who, doc, now)
+	}
+	return r, refusal
 }
 
 // compare decides about a guess that was counted.

@@ -208,7 +208,7 @@ func TestB14AUsedCodeInAnotherSpellingIsUsed(t *testing.T) {
 	}
 	next := p.code(p.app, 1)
 	for _, s := range []string{"\t" + next, next + "\n", "+" + next, next[:3] + "\u00a0" + next[3:], next[:3] + "\u2013" + next[3:], next + "0", "", next[:5]} {
-		if e := refusal(t, p.verify(s), contract.InvalidCode); left(e) != -1 {
+		if e := refusal(t, p.verify(s), contract.InvalidCode); left(e) != 5 || e.Reason != contract.CodeMalformed {
 			t.Errorf("%q: %+v", s, e)
 		}
 	}
@@ -216,6 +216,57 @@ func TestB14AUsedCodeInAnotherSpellingIsUsed(t *testing.T) {
 		t.Errorf("%d guesses were counted, of what was no code", n)
 	}
 	if err := p.verify(next); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is no code is told how many attempts are left, or that there are none now, and changes nothing.
+func TestWhatIsNoCodeIsNotCounted(t *testing.T) {
+	h := newHouse(t)
+	nobody := h.person("nobody")
+	nobody.current = "none"
+	if e := refusal(t, nobody.verify("12345"), contract.InvalidCode); left(e) != 5 || e.Reason != contract.CodeMalformed {
+		t.Errorf("of somebody without an authenticator: %+v", e)
+	}
+	if nobody.kept().ID != "" {
+		t.Error("a document was made")
+	}
+	p := h.person("u1").enrol("en1")
+	if _, _, err := p.begin("en2"); err != nil {
+		t.Fatal(err)
+	}
+	for failure := 1; failure <= 5; failure++ {
+		if e := refusal(t, p.verify(p.wrongCode(p.app)), contract.InvalidCode); left(e) != 5-failure || e.Reason != "" {
+			t.Errorf("failure %d: %+v", failure, e)
+		}
+		want := contract.InvalidCode
+		if failure == 5 {
+			want = contract.Locked
+		}
+		for _, s := range []*server{h.a, h.b} {
+			_, confirm := s.confirm(once(), contract.TOTPConfirmRequest{Account: p.who, Enrolment: "en2", Code: p.typed("12345")})
+			for _, err := range []error{p.verifyOn(s, "1234567"), confirm} {
+				e := refusal(t, err, want)
+				if want == contract.InvalidCode && (left(e) != 5-failure || e.Reason != contract.CodeMalformed) {
+					t.Errorf("no code, after %d wrong ones: %+v", failure, e)
+				}
+				if want == contract.Locked && (left(e) != -1 || e.Reason != "" || e.LockedUntil == nil || e.RetryAfter != 30) {
+					t.Errorf("no code, in the lock: %+v", e)
+				}
+			}
+		}
+	}
+	h.Clock.Add(30 * time.Second)
+	if e := refusal(t, p.verify(""), contract.InvalidCode); left(e) != 5 || e.Reason != contract.CodeMalformed {
+		t.Errorf("no code, after the lock: %+v", e)
+	}
+	if n := p.kept().Guess.Failures; n != 5 {
+		t.Errorf("%d failures are kept", n)
+	}
+	if n := h.counts("sallyport_totp_verifications_total"); n["error"] == 0 && (n["wrong"] != 5 || n["malformed"] != 10 || n["locked"] != 2) {
+		t.Errorf("the metric says %v", n)
+	}
+	if err := p.verify(p.code(p.app, 0)); err != nil {
 		t.Error(err)
 	}
 }

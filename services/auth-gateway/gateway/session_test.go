@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+	"sallyport/pkg/service/servicetest"
+)
+
+// watching opens the sessions of one gateway on a bus that several share.
+func watching(t *testing.T, w *servicetest.World) *sessions {
+	t.Helper()
+	s, err := openSessions(t.Context(), w.Bus(contract.AuthGateway), w.Clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.watch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestARevokedSessionIsDeadOnEveryGatewayAndStaysDead(t *testing.T) {
+	w := servicetest.New(t)
+	here, there := watching(t, w), watching(t, w)
+	v, token, err := here.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := there.check(t.Context(), token.Reveal()); err != nil || got.User != "u" {
+		t.Fatalf("the other gateway sees %+v, %v", got, err)
+	}
+	if err := here.end(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Eventually(t, "the other gateway hears of the revocation", func() bool {
+		_, err := there.check(t.Context(), token.Reveal())
+		return contract.CodeOf(err) == contract.Unauthenticated
+	})
+	// What was read before the revocation must not bring the session back, neither before nor after the watch says so.
+	for _, s := range []*sessions{here, there} {
+		s.put(v.ID, &v, 1)
+		if _, err := s.check(t.Context(), token.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
+			t.Errorf("a late read revived the session: %v", err)
+		}
+	}
+	if _, err := here.change(t.Context(), v.ID, func(*session) {}); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("a revoked session was changed: %v", err)
+	}
+}
+
+func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
+	w := servicetest.New(t)
+	s := watching(t, w)
+	who := profile{ID: "u"}
+	_, old, err := s.create(t.Context(), "p", who, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(time.Minute)
+	reset := w.Clock.Now()
+	w.Clock.Add(time.Minute)
+	_, young, err := s.create(t.Context(), "p", who, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := s.create(t.Context(), "p", profile{ID: "v"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.check(t.Context(), old.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("a session from before the reset lives on: %v", err)
+	}
+	for name, token := range map[string]string{"a session from after the reset": young.Reveal(), "another person's session": other.Reveal()} {
+		if _, err := s.check(t.Context(), token); err != nil {
+			t.Errorf("%s is dead: %v", name, err)
+		}
+	}
+}
+
+func TestParallelChangesOfASessionAreAllMade(t *testing.T) {
+	w := servicetest.New(t)
+	s := watching(t, w)
+	v, _, err := s.create(t.Context(), "p", profile{ID: "u"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const writers = 8
+	done := make(chan error, writers)
+	for range writers {
+		go func() {
+			_, err := s.change(t.Context(), v.ID, func(v *session) { v.Methods = append(v.Methods, "x") })
+			done <- err
+		}()
+	}
+	for range writers {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if now, _, err := s.kv.Get(t.Context(), v.ID); err != nil || len(now.Methods) != writers {
+		t.Errorf("%d of %d changes were kept, %v", len(now.Methods), writers, err)
+	}
+}
+
+// The password comparison of nobody's account takes a real hash, and an empty hash matches nothing.
+func TestNobodysPasswordNeverMatches(t *testing.T) {
+	p, err := newPasswords(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typed := range []string{"", "nobody's password", "x"} {
+		if ok, err := p.match(t.Context(), "", secret.New(typed)); ok || err != nil {
+			t.Errorf("%q matched no hash at all: %v, %v", typed, ok, err)
+		}
+	}
+	hash, err := p.hash(t.Context(), secret.New("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := p.match(t.Context(), hash, secret.New("right")); !ok || err != nil {
+		t.Errorf("the right password: %v, %v", ok, err)
+	}
+	if ok, err := p.match(t.Context(), hash, secret.New("wrong")); ok || err != nil {
+		t.Errorf("a wrong password: %v, %v", ok, err)
+	}
+}
