@@ -84,7 +84,7 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 		return fmt.Errorf("%s belongs to %s", call.Subject, call.Server)
 	}
 	slots := make(chan struct{}, b.slots)
-	answers := newAnswers(4096, 5*time.Second)
+	answers := newAnswers(512, 5*time.Second)
 	sub, err := b.nc.QueueSubscribe(call.Subject, string(b.name), func(msg *nats.Msg) {
 		slots <- struct{}{}
 		b.work.Add(1)

@@ -8,24 +8,21 @@ import (
 	"time"
 )
 
-// Memory pacing: password hashes and document frames are large and short-lived, so the collector would run far too
-// often for what little lives, or let the garbage grow far beyond it. Garbage may grow to gcPercent of what lives, which
-// saves about a tenth of the work, but not beyond memoryFloor bytes in all, unless what lives needs more: then the limit
-// is memoryRoom times as much.
+// Memory pacing. A password hash allocates its whole memory cost at once (7 MiB), so that a crowd at the door makes the
+// heap grow far beyond what lives before a collection ends. A soft limit makes collections come earlier then. It is
+// memoryFloor, or memoryRoom times what lives where that is more: a limit near what lives would collect all the time.
 const (
-	gcPercent   = 300
-	memoryFloor = 112 << 20
+	memoryFloor = 160 << 20
 	memoryRoom  = 2
 	paceEvery   = 5 * time.Second
 )
 
-// PaceMemory paces the garbage collector of this process until ctx ends: few collections while memory is small, a soft
-// limit that grows with what lives, so that it never starves. GOGC or GOMEMLIMIT in the environment turn it off.
+// PaceMemory keeps the soft memory limit of this process in step with what lives on its heap, until ctx ends.
+// GOMEMLIMIT in the environment turns it off.
 func PaceMemory(ctx context.Context) {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	debug.SetGCPercent(gcPercent)
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()

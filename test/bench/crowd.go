@@ -36,7 +36,7 @@ const (
 type cost struct{ memoryKiB, passes uint32 }
 
 var (
-	production = cost{19456, 2} // the gateway's default
+	production = cost{7168, 5} // the gateway's default
 	minimal    = cost{64, 1}
 )
 

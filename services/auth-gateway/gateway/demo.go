@@ -69,7 +69,7 @@ func SeedDemo(ctx context.Context, svc *service.Service) error {
 		return err
 	}
 	a := newAccounts(svc.DB)
-	hashes, err := newPasswords(19456, 2)
+	hashes, err := newPasswords(7168, 5)
 	if err != nil {
 		return err
 	}

@@ -33,8 +33,8 @@ type Settings struct {
 	ListenAddr     string   `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8080" help:"listener of pages and JSON API"`
 	PublicURL      string   `env:"PUBLIC_URL,required,notEmpty" help:"where people reach the portal's sign-in, e.g. https://portal.example.com"`
 	TrustedProxies []string `env:"TRUSTED_PROXIES" help:"addresses or networks whose X-Forwarded headers count, e.g. 10.0.0.0/8"`
-	Argon2Memory   uint32   `env:"ARGON2_MEMORY_KIB" envDefault:"19456" help:"memory of one password hash in KiB"`
-	Argon2Time     uint32   `env:"ARGON2_ITERATIONS" envDefault:"2" help:"passes of one password hash"`
+	Argon2Memory   uint32   `env:"ARGON2_MEMORY_KIB" envDefault:"7168" help:"memory of one password hash in KiB"`
+	Argon2Time     uint32   `env:"ARGON2_ITERATIONS" envDefault:"5" help:"passes of one password hash"`
 }
 
 // Validate returns what is wrong beyond the types.
