@@ -17,7 +17,7 @@ import (
 var required = map[string][]string{
 	"auth-gateway":   {"KEYSET_FILE", "MONGODB_URI", "NATS_URL", "PUBLIC_URL"},
 	"totp-svc":       {"KEYSET_FILE", "MONGODB_URI", "NATS_URL"},
-	"sms-dispatcher": {"KEYSET_FILE", "MONGODB_URI", "NATS_URL", "SMS_COUNTRIES"},
+	"sms-dispatcher": {"KEYSET_FILE", "MONGODB_URI", "NATS_URL"},
 	"policy-svc":     {"KEYSET_FILE", "MONGODB_URI", "NATS_URL"},
 }
 
@@ -227,4 +227,12 @@ func TestDataIsOneInstallations(t *testing.T) {
 	}
 	p.Resume()
 	p.SignInTOTP(agent, key)
+}
+
+// An installation without the demo starts with no settings at all: it has no portal yet, and texts no country.
+func TestUpWithoutTheDemo(t *testing.T) {
+	t.Parallel()
+	p := sut.Start(t, sut.Options{})
+	credentials := map[string]string{"email": "agent@demo.test", "password": "open-sesame-demo"}
+	sut.Expect(t, p.Do("POST", "/v1/sign-ins", "", credentials), 404, "not_found")
 }

@@ -30,7 +30,7 @@ import (
 type Settings struct {
 	service.Settings
 
-	Countries   Countries     `env:"SMS_COUNTRIES,required,notEmpty" help:"regions that may be texted, e.g. US,CA,GB; all others are refused"`
+	Countries   Countries     `env:"SMS_COUNTRIES" help:"regions that may be texted, e.g. US,CA,GB; all others are refused, and all where it is empty"`
 	SenderID    string        `env:"SMS_SENDER_ID" help:"sender name, where the carrier shows one: up to 11 letters and digits"`
 	MaxPriceUSD string        `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
 	DailyBudget int           `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
