@@ -44,15 +44,10 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 		rep, err = answer[Rep](reply)
 	} else {
 		b.log.Warn("call failed", slog.String("subject", call.Subject), slog.String("request_id", RequestID(ctx)), slog.Any("error", err))
-		err = unavailable()
+		err = contract.NotAnswering()
 	}
 	b.metrics.call("client", call.Subject, err, time.Since(start))
 	return rep, err
-}
-
-// unavailable is what a person is told when a part does not answer.
-func unavailable() *contract.Error {
-	return contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
 }
 
 func (b *Bus) attempt(ctx context.Context, msg *nats.Msg, bound time.Duration) (*nats.Msg, error) {
@@ -91,7 +86,7 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 		go func() {
 			defer func() { <-slots; b.work.Done() }()
 			if givenUp(msg.Header, time.Now()) {
-				b.metrics.call("server", call.Subject, unavailable(), 0)
+				b.metrics.call("server", call.Subject, contract.NotAnswering(), 0)
 				return
 			}
 			out := answers.once(msg.Header.Get(contract.HeaderCallID), func() *nats.Msg {

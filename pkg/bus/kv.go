@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"sallyport/pkg/contract"
 )
 
 // Errors of a bucket.
@@ -58,7 +60,7 @@ func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duratio
 // unseen turns a fault of the bucket into the refusal that a person sees.
 func (k *KV[T]) unseen(op string, err error) error {
 	k.bus.log.Warn("bucket does not answer", slog.String("bucket", k.kv.Bucket()), slog.String("operation", op), slog.Any("error", err))
-	return unavailable()
+	return contract.NotAnswering()
 }
 
 // Create writes a new key and returns its revision; [ErrKeyChanged] if it exists.

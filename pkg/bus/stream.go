@@ -47,7 +47,7 @@ func (b *Bus) Send(ctx context.Context, l Letter) error {
 		contract.HeaderRequestID: {l.Request},
 	}}
 	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID)); err != nil {
-		return fmt.Errorf("publish %s: %w (%w)", l.Subject, err, unavailable())
+		return fmt.Errorf("publish %s: %w (%w)", l.Subject, err, contract.NotAnswering())
 	}
 	return nil
 }

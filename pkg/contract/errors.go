@@ -82,6 +82,12 @@ func Wait(code Code, wait time.Duration, format string, args ...any) *Error {
 	return e
 }
 
+// NotAnswering is the refusal for a part (a service, the store, a bucket) that does not answer in time. It names none:
+// which one it was stands in the log.
+func NotAnswering() *Error {
+	return Wait(Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+}
+
 // Seconds rounds a wait up to whole seconds, at least one.
 func Seconds(wait time.Duration) int {
 	return max(1, int((wait+time.Second-1)/time.Second))

@@ -234,7 +234,7 @@ func (c Collection[T]) fault(op string, err error) error {
 	case mongo.IsTimeout(err), mongo.IsNetworkError(err), errors.Is(err, mongo.ErrClientDisconnected), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &command) && (command.HasErrorLabel("RetryableWriteError") || command.HasErrorLabel("TransientTransactionError")):
 		c.d.log.Warn("document store does not answer", slog.String("collection", c.c.Name()), slog.String("operation", op), slog.Any("error", err))
-		return contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+		return contract.NotAnswering()
 	default:
 		return fmt.Errorf("%s %s: %w", op, c.c.Name(), err)
 	}

@@ -199,7 +199,7 @@ func (s *sessions) find(ctx context.Context, token string) (held, error) {
 		return held{}, errUnauthenticated
 	}
 	if !s.kv.Fresh() {
-		return held{}, contract.Wait(contract.Unavailable, 2*time.Second, "A part of the sign-in service does not answer. Please try again.")
+		return held{}, contract.NotAnswering()
 	}
 	s.mu.RLock()
 	h, known := s.byID[id]
