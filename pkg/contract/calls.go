@@ -17,6 +17,22 @@ var (
 	// PolicyChange replaces a portal's settings if their version is still the one given; otherwise conflict.
 	PolicyChange = Call[ChangeRequest, Settings]{"sallyport.call.policy.change", Policy, "Replace a portal's second-factor settings, if nobody else did meanwhile."}
 
+	// PolicyRules tells which enrolments and skips count now, and which would under other settings: what a list of
+	// people and the preview of a change are made from.
+	PolicyRules = Call[RulesRequest, RulesReply]{"sallyport.call.policy.rules", Policy, "Which enrolments and skips count now, and which would under other settings?"}
+	// PolicyStanding tells all that is remembered of a person, with its revision.
+	PolicyStanding = Call[DecideRequest, StandingReply]{"sallyport.call.policy.standing", Policy, "Where does this person stand, and which revision of that is it?"}
+	// PolicyEnable clears a contact's skip at their own wish; enrolment begins at their next sign-in, also where it is
+	// optional. Refused (forbidden) where policy does not let them enrol, (conflict) where they are enrolled.
+	PolicyEnable = Call[EnableRequest, Empty]{"sallyport.call.policy.enable", Policy, "Let this contact enrol at their next sign-in, as they wish."}
+	// PolicyRename gives a living enrolment another label; of any other enrolment it is not_found.
+	PolicyRename = Call[RenameRequest, Empty]{"sallyport.call.policy.rename", Policy, "Give a person's device another name."}
+	// PolicyAudit appends one entry to a portal's audit log, once per id, and returns when it is durable: before the
+	// gateway acknowledges a change of its own.
+	PolicyAudit = Call[AuditRequest, Empty]{"sallyport.call.policy.audit", Policy, "Append this entry to the audit log, once, before the change is acknowledged."}
+	// PolicyAuditList reads the audit log, newest first.
+	PolicyAuditList = Call[AuditListRequest, AuditPage]{"sallyport.call.policy.audit-list", Policy, "Which audit entries match, newest first?"}
+
 	// TOTPBegin makes a seed for an enrolment, or returns the one that is still pending for it.
 	TOTPBegin = Call[TOTPBeginRequest, TOTPBeginReply]{"sallyport.call.totp.begin", TOTP, "Make a seed for an enrolment and show it, until it is confirmed or ten minutes old."}
 	// TOTPConfirm activates the pending seed with one right code.
@@ -28,7 +44,10 @@ var (
 	// TOTPRecover spends a recovery code.
 	TOTPRecover = Call[RecoverRequest, RecoverReply]{"sallyport.call.totp.recover", TOTP, "Spend one recovery code of this person."}
 	// TOTPStatus tells what an account page shows.
-	TOTPStatus = Call[StatusRequest, TOTPStatusReply]{"sallyport.call.totp.status", TOTP, "How many recovery codes are left?"}
+	TOTPStatus = Call[StatusRequest, TOTPStatusReply]{"sallyport.call.totp.status", TOTP, "How many recovery codes are left, and what is locked?"}
+	// TOTPUnlock starts the counts of wrong codes (authenticator and recovery codes) again. Refused (conflict) when the
+	// authenticator is disabled: only recovery or a reset helps then.
+	TOTPUnlock = Call[UnlockRequest, UnlockReply]{"sallyport.call.totp.unlock", TOTP, "Open an authenticator, and recovery codes, that wrong codes have locked."}
 
 	// SMSOpen writes a challenge, after the limits were asked, and supersedes the sign-in's earlier one. Nothing is
 	// sent before the challenge's event arrives.
@@ -39,6 +58,10 @@ var (
 	SMSVerify = Call[SMSVerifyRequest, Empty]{"sallyport.call.sms.verify", SMSDispatcher, "Check the code of a challenge; it succeeds once."}
 	// SMSStatus tells how far a challenge's message is.
 	SMSStatus = Call[SMSStatusRequest, SMSStatusReply]{"sallyport.call.sms.status", SMSDispatcher, "How far is this challenge's message, and when may it be sent again?"}
+	// SMSUnlock starts the count of wrong codes again. Refused (conflict) when the factor is disabled.
+	SMSUnlock = Call[UnlockRequest, UnlockReply]{"sallyport.call.sms.unlock", SMSDispatcher, "Open a telephone that wrong codes have locked."}
+	// SMSDeliveries lists text messages, newest first.
+	SMSDeliveries = Call[DeliveriesRequest, DeliveriesPage]{"sallyport.call.sms.deliveries", SMSDispatcher, "Which text messages were sent, or failed, newest first?"}
 )
 
 // Empty is a reply that says no more than yes.
@@ -77,6 +100,14 @@ type Decision struct {
 	Factors   []FactorInfo `json:"factors,omitempty"`
 	// Epoch is what a new enrolment must be recorded under.
 	Epoch Epoch `json:"epoch"`
+	// Reset is the person's last reset, while they have not enrolled since: the page tells them.
+	Reset *ResetNote `json:"reset,omitempty"`
+}
+
+// ResetNote says when and why a person must enrol again.
+type ResetNote struct {
+	At    time.Time  `json:"at"`
+	Cause ResetCause `json:"cause"`
 }
 
 // FactorInfo is one living enrolment.
@@ -104,10 +135,236 @@ type ResetRequest struct {
 	Account
 	// Reset is the id by which the reset happens once.
 	Reset string `json:"reset"`
-	// Actor is the user who asked, or "recovery" for the person's own recovery code.
-	Actor string `json:"actor"`
+	// Actor is the user who asked, "recovery" for the person's own recovery code, or "operator:<name>".
+	Actor string     `json:"actor"`
+	Cause ResetCause `json:"cause"`
 	// Reason is what the actor wrote.
 	Reason string `json:"reason"`
+	// Keep is the session in which a person removed their own factor: the one that need not end.
+	Keep string `json:"keep,omitempty"`
+}
+
+// ResetCause is why a person's factors are dead.
+type ResetCause string
+
+// The causes of a reset.
+const (
+	ResetByAdmin    ResetCause = "admin"
+	ResetByRecovery ResetCause = "recovery"
+	// ResetByRemoval: the person removed their own factor, where policy lets them.
+	ResetByRemoval ResetCause = "removal"
+	// ResetByOperator: break-glass, from the command line.
+	ResetByOperator ResetCause = "operator"
+)
+
+// EnableRequest asks [PolicyEnable].
+type EnableRequest struct {
+	DecideRequest
+	// ID is the wish by which it happens, and is audited, once.
+	ID string `json:"id"`
+}
+
+// RenameRequest asks [PolicyRename].
+type RenameRequest struct {
+	Account
+	Factor    Factor `json:"factor"`
+	Enrolment string `json:"enrolment"`
+	Label     string `json:"label"`
+}
+
+// RulesRequest asks [PolicyRules].
+type RulesRequest struct {
+	Portal string `json:"portal"`
+	// Wanted are the settings of a change that is thought of; nil asks only for what counts now.
+	Wanted *Settings `json:"wanted,omitempty"`
+}
+
+// RulesReply is the reply of [PolicyRules].
+type RulesReply struct {
+	Settings Settings    `json:"settings"`
+	Now      PortalRules `json:"now"`
+	// After is what would count after the change; equal to Now when none was asked about.
+	After PortalRules `json:"after"`
+}
+
+// PortalRules say of both populations what counts.
+type PortalRules struct {
+	Internal      CountingRule `json:"internal"`
+	Organizations CountingRule `json:"organizations"`
+}
+
+// Of is the rule of an audience.
+func (r PortalRules) Of(a Audience) CountingRule {
+	if a == Internal {
+		return r.Internal
+	}
+	return r.Organizations
+}
+
+// CountingRule says of one population which enrolments and skips count: those made in these generations.
+type CountingRule struct {
+	Mode       Mode  `json:"mode"`
+	Generation int64 `json:"generation"`
+	// SkipsCount is true where opt-out is allowed; a skip then counts if it was said in OptOutGeneration, too.
+	SkipsCount       bool  `json:"skips_count"`
+	OptOutGeneration int64 `json:"opt_out_generation"`
+}
+
+// StandingReply is the reply of [PolicyStanding]. The gateway mirrors it beside the account, for lists; a mirror of a
+// higher revision is the newer one.
+type StandingReply struct {
+	Decision Decision `json:"decision"`
+	Revision int64    `json:"revision"`
+	// EnrolledIn is the population's generation in which the person's factor was enrolled, 0 without one that the
+	// person's own generation lets count; Info describes it.
+	EnrolledIn int64       `json:"enrolled_in"`
+	Info       *FactorInfo `json:"info,omitempty"`
+	// SkippedIn and SkippedOptOut are the generations in which the person skipped; 0 when they did not.
+	SkippedIn     int64 `json:"skipped_in"`
+	SkippedOptOut int64 `json:"skipped_opt_out"`
+}
+
+// AuditAction names what an audit entry is about: a closed list, by which admins filter and export.
+type AuditAction string
+
+// Every audit action.
+const (
+	AuditEnrolmentStarted   AuditAction = "enrolment_started"
+	AuditEnrolmentConfirmed AuditAction = "enrolment_confirmed"
+	AuditEnrolmentReset     AuditAction = "enrolment_reset"
+	AuditEnrolmentRemoved   AuditAction = "enrolment_removed"
+	AuditEnrolmentSkipped   AuditAction = "enrolment_skipped"
+	AuditEnrolmentEnabled   AuditAction = "enrolment_enabled"
+	AuditSettingsChanged    AuditAction = "settings_changed"
+	AuditChallengeEnded     AuditAction = "challenge_ended"
+	AuditFactorLocked       AuditAction = "factor_locked"
+	AuditFactorUnlocked     AuditAction = "factor_unlocked"
+	AuditFactorRecovered    AuditAction = "factor_recovered"
+	AuditUserCreated        AuditAction = "user_created"
+	AuditUserChanged        AuditAction = "user_changed"
+	AuditUserDeleted        AuditAction = "user_deleted"
+	AuditPasswordLink       AuditAction = "password_link_made"
+	AuditPasswordSet        AuditAction = "password_set"
+	AuditSessionsEnded      AuditAction = "sessions_ended"
+	AuditPortalCreated      AuditAction = "portal_created"
+	AuditPortalChanged      AuditAction = "portal_changed"
+	AuditBreakGlass         AuditAction = "break_glass"
+)
+
+// AuditActions lists every action, in the order of a menu.
+func AuditActions() []AuditAction {
+	return []AuditAction{
+		AuditEnrolmentStarted, AuditEnrolmentConfirmed, AuditEnrolmentReset, AuditEnrolmentRemoved, AuditEnrolmentSkipped,
+		AuditEnrolmentEnabled, AuditSettingsChanged, AuditChallengeEnded, AuditFactorLocked, AuditFactorUnlocked,
+		AuditFactorRecovered, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink, AuditPasswordSet,
+		AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
+	}
+}
+
+// AuditNote is what happened, as its author says it.
+type AuditNote struct {
+	Portal string      `json:"portal"`
+	Action AuditAction `json:"action"`
+	// Actor is who did it: a user's id, "recovery", or "operator:<name>"; empty when nobody did.
+	Actor string `json:"actor,omitempty"`
+	// User is whom it is about, if anybody.
+	User   string            `json:"user,omitempty"`
+	Reason string            `json:"reason,omitempty"`
+	Detail map[string]string `json:"detail,omitempty"`
+	At     time.Time         `json:"at"`
+}
+
+// AuditRequest asks [PolicyAudit].
+type AuditRequest struct {
+	// ID is the event's: the same entry told again, by a call or by its fact, is appended once.
+	ID string `json:"id"`
+	AuditNote
+}
+
+// AuditEntry is one link of a portal's audit log.
+type AuditEntry struct {
+	// Seq counts the portal's entries from 1, without gaps.
+	Seq int64  `json:"seq"`
+	ID  string `json:"id"`
+	AuditNote
+	// Request is the id of the request that caused it, by which logs are searched.
+	Request string `json:"request,omitempty"`
+	// Hash binds this entry to all before it, in hexadecimal.
+	Hash string `json:"hash"`
+}
+
+// AuditListRequest asks [PolicyAuditList]. Empty fields filter nothing.
+type AuditListRequest struct {
+	Portal string      `json:"portal"`
+	User   string      `json:"user,omitempty"`
+	Action AuditAction `json:"action,omitempty"`
+	// From is inclusive, To exclusive.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+	// Cursor is AuditPage.Next of the page before.
+	Cursor string `json:"cursor,omitempty"`
+	// Limit is at most 200; 0 means 50.
+	Limit int `json:"limit,omitempty"`
+}
+
+// AuditPage is the reply of [PolicyAuditList].
+type AuditPage struct {
+	Items []AuditEntry `json:"items"`
+	// Next is the cursor of the following page; empty at the end.
+	Next string `json:"next,omitempty"`
+}
+
+// UnlockRequest asks [TOTPUnlock] and [SMSUnlock].
+type UnlockRequest struct {
+	Account
+	// ID is the unlock, by which it is told once.
+	ID     string `json:"id"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+// UnlockReply is the reply of [TOTPUnlock] and [SMSUnlock].
+type UnlockReply struct {
+	// Unlocked is false when nothing was locked; then nothing was changed, and nothing is told.
+	Unlocked bool `json:"unlocked"`
+}
+
+// DeliveriesRequest asks [SMSDeliveries]. Empty fields filter nothing.
+type DeliveriesRequest struct {
+	Portal string `json:"portal"`
+	User   string `json:"user,omitempty"`
+	// From is inclusive, To exclusive.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+	// Cursor is DeliveriesPage.Next of the page before.
+	Cursor string `json:"cursor,omitempty"`
+	// Limit is at most 200; 0 means 50.
+	Limit int `json:"limit,omitempty"`
+}
+
+// DeliveriesPage is the reply of [SMSDeliveries].
+type DeliveriesPage struct {
+	Items []DeliveryInfo `json:"items"`
+	// Next is the cursor of the following page; empty at the end.
+	Next string `json:"next,omitempty"`
+}
+
+// DeliveryInfo is one text message as an admin may see it.
+type DeliveryInfo struct {
+	Challenge string  `json:"challenge"`
+	User      string  `json:"user"`
+	Purpose   Purpose `json:"purpose"`
+	// Destination shows the last four digits only.
+	Destination string        `json:"destination"`
+	Delivery    Delivery      `json:"delivery"`
+	Reason      FailureReason `json:"reason,omitempty"`
+	Attempts    int           `json:"attempts"`
+	// MessageID is the provider's, by which its support finds the message.
+	MessageID string    `json:"message_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// VerifiedAt is when its code was typed.
+	VerifiedAt time.Time `json:"verified_at,omitzero"`
 }
 
 // SettingsRequest asks [PolicySettings].
@@ -209,6 +466,16 @@ type StatusRequest struct {
 // TOTPStatusReply is the reply of [TOTPStatus].
 type TOTPStatusReply struct {
 	CodesLeft int `json:"codes_left"`
+	// Lock is that of the authenticator, RecoveryLock that of the recovery codes; nil while open.
+	Lock         *Lock `json:"lock,omitempty"`
+	RecoveryLock *Lock `json:"recovery_lock,omitempty"`
+}
+
+// Lock is a factor that is closed after wrong codes.
+type Lock struct {
+	Failures int `json:"failures"`
+	// Until is when it opens; nil when it is disabled until recovery or reset.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Purpose is what a text message is for; a code serves no other purpose.
@@ -289,6 +556,8 @@ type SMSStatusReply struct {
 	ResendAt time.Time     `json:"resend_at"`
 	// Destination shows the last four digits only.
 	Destination string `json:"destination,omitempty"`
+	// Lock is that of the person's telephone; nil while open.
+	Lock *Lock `json:"lock,omitempty"`
 }
 
 // FailureReason says why a text message was not handed over: a closed set, fit for labels and for texts.

@@ -52,13 +52,22 @@ var (
 	EnrolmentReset = Event[ResetFact]{"sallyport.fact.enrolment.reset", StreamFacts, []Service{Policy}, []Service{AuthGateway, Policy, TOTP, SMSDispatcher}, "One person must enrol again; what is older than the reset is cleaned up, sessions included."}
 	// EnrolmentSkipped: a contact declined to enrol.
 	EnrolmentSkipped = Event[PersonFact]{"sallyport.fact.enrolment.skipped", StreamFacts, []Service{Policy}, []Service{Policy}, "A contact declined to enrol."}
+	// StandingChanged: what is remembered of a person is another now; the gateway asks [PolicyStanding] and mirrors it.
+	StandingChanged = Event[StandingFact]{"sallyport.fact.standing.changed", StreamFacts, []Service{Policy}, []Service{AuthGateway}, "What is remembered of a person is another now; lists follow."}
+	// EnrolmentEnabled: a contact wishes to enrol after all.
+	EnrolmentEnabled = Event[PersonFact]{"sallyport.fact.enrolment.enabled", StreamFacts, []Service{Policy}, []Service{Policy}, "A contact wishes to enrol after all."}
 	// SettingsChanged: a portal's settings are others now.
 	SettingsChanged = Event[SettingsFact]{"sallyport.fact.settings.changed", StreamFacts, []Service{Policy}, []Service{Policy}, "A portal's settings were changed."}
 
 	// ChallengeEnded: a challenge's message was sent, failed, or was no longer wanted.
 	ChallengeEnded = Event[ChallengeFact]{"sallyport.fact.challenge.ended", StreamFacts, []Service{SMSDispatcher}, []Service{Policy}, "A challenge's message was sent, failed, expired or was superseded."}
 	// FactorLocked: too many wrong codes.
-	FactorLocked = Event[LockFact]{"sallyport.fact.factor.locked", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy}, "A factor was locked after wrong codes."}
+	FactorLocked = Event[LockFact]{"sallyport.fact.factor.locked", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy, AuthGateway}, "A factor was locked after wrong codes."}
+	// FactorUnlocked: an admin or operator opened a locked factor. Its id is [UnlockedID].
+	FactorUnlocked = Event[UnlockFact]{"sallyport.fact.factor.unlocked", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy, AuthGateway}, "A locked factor was opened by an admin."}
+	// AccountChanged: something about a portal, its accounts or sessions was changed. The audit log has it even if the
+	// direct call was lost.
+	AccountChanged = Event[AuditNote]{"sallyport.fact.account.changed", StreamFacts, []Service{AuthGateway}, []Service{Policy}, "A portal, an account or somebody's sessions were changed; audited even if the direct call was lost."}
 	// FactorRecovered: a recovery code was spent. policy-svc resets the person if the direct call was lost.
 	FactorRecovered = Event[RecoveryFact]{"sallyport.fact.factor.recovered", StreamFacts, []Service{TOTP}, []Service{Policy}, "A recovery code was spent; the person is reset even if the direct call was lost."}
 )
@@ -85,13 +94,37 @@ type EnrolmentFact struct {
 // ResetFact is the payload of [EnrolmentReset].
 type ResetFact struct {
 	Account
-	Reset  string `json:"reset"`
-	Actor  string `json:"actor"`
-	Reason string `json:"reason"`
+	Reset  string     `json:"reset"`
+	Actor  string     `json:"actor"`
+	Cause  ResetCause `json:"cause"`
+	Reason string     `json:"reason"`
+	// Keep is the one session that need not end; see [ResetRequest].
+	Keep string `json:"keep,omitempty"`
 	// Epoch is the person's first epoch after the reset; enrolments of an older person generation are dead.
 	Epoch Epoch     `json:"epoch"`
 	At    time.Time `json:"at"`
 }
+
+// StandingFact is the payload of [StandingChanged].
+type StandingFact struct {
+	Account
+	Revision int64 `json:"revision"`
+}
+
+// UnlockFact is the payload of [FactorUnlocked].
+type UnlockFact struct {
+	Account
+	Factor Factor    `json:"factor"`
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// ConfirmedID is the id of the [EnrolmentConfirmed] event of an enrolment, and of its audit entry.
+func ConfirmedID(enrolment string) string { return "enrolment-" + enrolment }
+
+// UnlockedID is the id of the [FactorUnlocked] event of an unlock, and of its audit entry.
+func UnlockedID(f Factor, unlock string) string { return "unlock-" + string(f) + "-" + unlock }
 
 // SettingsFact is the payload of [SettingsChanged].
 type SettingsFact struct {

@@ -21,33 +21,54 @@ func Messages() []Message {
 		Action: Challenge, Factor: FactorTOTP, Mode: ModeRequired, MayEnroll: true, Standing: Enrolled,
 		Factors: []FactorInfo{info}, Epoch: epoch,
 	}
+	decision.Reset = &ResetNote{at, ResetByAdmin}
+	rule := CountingRule{ModeRequired, 2, true, 1}
+	rules := PortalRules{rule, rule}
+	lock := Lock{5, &until}
+	unlock := UnlockRequest{who, "ul1", "u9", "called us"}
+	note := AuditNote{"northwind", AuditUserChanged, "u9", "u7q2", "moved", map[string]string{"organization": "Globex"}, at}
 	confirmation := Confirmation{FactorInfo: info, Epoch: epoch}
 	return []Message{
 		call(PolicyDecide, decide, decision),
 		call(PolicySkip, SkipRequest{DecideRequest: DecideRequest{Account: who, Audience: Organization}}, Decision{Action: Allow, Mode: ModeRequired, MayEnroll: true, Standing: Skipped, Epoch: epoch}),
 		call(PolicyRecord, RecordRequest{who, info, epoch}, Empty{}),
-		call(PolicyReset, ResetRequest{who, "rs1", "u9", "lost phone"}, Empty{}),
+		call(PolicyReset, ResetRequest{who, "rs1", "u9", ResetByAdmin, "lost phone", "se1"}, Empty{}),
 		call(PolicySettings, SettingsRequest{"northwind"}, settings),
 		call(PolicyChange, ChangeRequest{"northwind", "u9", settings}, after),
+		call(PolicyRules, RulesRequest{"northwind", &after}, RulesReply{settings, rules, rules}),
+		call(PolicyStanding, decide, StandingReply{decision, 4, 2, &info, 1, 1}),
+		call(PolicyEnable, EnableRequest{DecideRequest{Account: who, Audience: Organization}, "wi1"}, Empty{}),
+		call(PolicyRename, RenameRequest{who, FactorTOTP, "en1", "Pixel 10"}, Empty{}),
+		call(PolicyAudit, AuditRequest{"account-ac1", note}, Empty{}),
+		call(PolicyAuditList, AuditListRequest{"northwind", "u7q2", AuditUserChanged, at, at.Add(time.Hour), "00000000000007", 50},
+			AuditPage{[]AuditEntry{{7, "account-ac1", note, "rq1", "9f86d081"}}, "00000000000006"}),
 		call(TOTPBegin, TOTPBeginRequest{who, "en1", "Northwind Portal", "dana@northwind.test", epoch}, TOTPBeginReply{"c2VhbGVk", at.Add(10 * time.Minute)}),
 		call(TOTPConfirm, TOTPConfirmRequest{who, "en1", "c2VhbGVk", "Pixel 9"}, confirmation),
 		call(TOTPVerify, TOTPVerifyRequest{who, "en1", "c2VhbGVk"}, Empty{}),
 		call(TOTPRegenerate, RegenerateRequest{who}, RegenerateReply{"c2VhbGVk"}),
 		call(TOTPRecover, RecoverRequest{who, "c2VhbGVk"}, RecoverReply{"rc1", 9}),
-		call(TOTPStatus, StatusRequest{who}, TOTPStatusReply{9}),
+		call(TOTPStatus, StatusRequest{who}, TOTPStatusReply{9, &lock, &Lock{Failures: 50}}),
+		call(TOTPUnlock, unlock, UnlockReply{true}),
 		call(SMSOpen, SMSOpenRequest{who, "ch1", "si1", ForEnrolment, "en2", epoch, "c2VhbGVk", "Northwind Portal", "portal.northwind.test"},
 			SMSOpenReply{"xxx-xxx-9443", at.Add(30 * time.Second), at.Add(5 * time.Minute)}),
 		call(SMSConfirm, SMSConfirmRequest{who, "ch1", "si1", "en2", "c2VhbGVk"}, confirmation),
 		call(SMSVerify, SMSVerifyRequest{who, "ch1", "si1", ForSignIn, "c2VhbGVk"}, Empty{}),
-		call(SMSStatus, SMSStatusRequest{who, "ch1"}, SMSStatusReply{DeliveryFailed, ReasonOptedOut, at.Add(30 * time.Second), "xxx-xxx-9443"}),
+		call(SMSStatus, SMSStatusRequest{who, "ch1"}, SMSStatusReply{DeliveryFailed, ReasonOptedOut, at.Add(30 * time.Second), "xxx-xxx-9443", &lock}),
+		call(SMSUnlock, unlock, UnlockReply{true}),
+		call(SMSDeliveries, DeliveriesRequest{"northwind", "u7q2", at, at.Add(time.Hour), "ch9", 50},
+			DeliveriesPage{[]DeliveryInfo{{"ch1", "u7q2", ForSignIn, "xxx-xxx-9443", DeliverySent, ReasonCarrier, 1, "ms1", at, at.Add(time.Second), at.Add(20 * time.Second)}}, "ch1"}),
 		event(ChallengeRequested, ChallengeRequest{who, "ch1"}),
 		event(EnrolmentStarted, EnrolmentFact{who, info, epoch}),
 		event(EnrolmentConfirmed, EnrolmentFact{who, info, epoch}),
-		event(EnrolmentReset, ResetFact{who, "rs1", "u9", "lost phone", epoch, at}),
+		event(EnrolmentReset, ResetFact{who, "rs1", "u9", ResetByAdmin, "lost phone", "se1", epoch, at}),
 		event(EnrolmentSkipped, PersonFact{who, at}),
+		event(StandingChanged, StandingFact{who, 4}),
+		event(EnrolmentEnabled, PersonFact{who, at}),
 		event(SettingsChanged, SettingsFact{"northwind", "u9", settings, after, at}),
 		event(ChallengeEnded, ChallengeFact{who, "ch1", OutcomeFailed, ReasonOptedOut, 1, at}),
 		event(FactorLocked, LockFact{who, FactorTOTP, 5, &until, at}),
+		event(FactorUnlocked, UnlockFact{who, FactorTOTP, "u9", "called us", at}),
+		event(AccountChanged, note),
 		event(FactorRecovered, RecoveryFact{who, "rc1", 9, at}),
 	}
 }

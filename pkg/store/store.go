@@ -221,6 +221,21 @@ func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int
 	return out, c.fault("query", cur.All(ctx, &out))
 }
 
+// Count counts the documents that match, up to limit (0: all of them). For the figures of a list; each has an index.
+func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (int64, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	command := bson.D{{Key: "count", Value: c.c.Name()}, {Key: "query", Value: filter}}
+	if limit > 0 {
+		command = append(command, bson.E{Key: "limit", Value: limit})
+	}
+	var answer struct {
+		N int64 `bson:"n"`
+	}
+	err := c.d.db.RunCommand(ctx, command).Decode(&answer)
+	return answer.N, c.fault("count", err)
+}
+
 // fault names the operation, and turns "nobody answers" into the refusal that a person may see.
 func (c Collection[T]) fault(op string, err error) error {
 	var command mongo.CommandError
@@ -249,7 +264,7 @@ func monitor(r prometheus.Registerer) *event.CommandMonitor {
 	if r != nil {
 		r.MustRegister(took)
 	}
-	known := map[string]bool{"find": true, "insert": true, "update": true, "delete": true, "findAndModify": true, "createIndexes": true}
+	known := map[string]bool{"find": true, "insert": true, "update": true, "delete": true, "findAndModify": true, "count": true, "createIndexes": true}
 	label := func(command string) string {
 		if known[command] {
 			return command
