@@ -27,7 +27,7 @@ const (
 // TestB12AuthenticatorApp is the whole life of an authenticator: from the first sign-in over the QR code to the second
 // sign-in, with every usual mistake on the way.
 func TestB12AuthenticatorApp(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		v := s.visitor()
 		v.goTo(firstPage)
 		v.isAt("/sign-in?notice=first&return=" + url.QueryEscape(firstPage))
@@ -115,7 +115,7 @@ func TestB12AuthenticatorApp(t *testing.T) {
 
 // TestB16ClockAndLock shows what a phone with a wrong clock and a person with wrong codes are told.
 func TestB16ClockAndLock(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		key, _ := s.EnrolTOTP(agent)
 		s.Advance(sut.Step)
 		v := s.visitor()
@@ -155,7 +155,7 @@ func TestB16ClockAndLock(t *testing.T) {
 
 // TestB38Keyboard is the way in and out for somebody who has no mouse.
 func TestB38Keyboard(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		const enter = kb.Enter
 		v := s.visitor()
 		v.goTo("/sign-in")

@@ -11,7 +11,7 @@ import (
 // TestB38EdgesOfASignIn is what happens beside the straight way: a sign-in that took too long, a wrong address, other
 // tabs and other devices.
 func TestB38EdgesOfASignIn(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		key, elsewhere := s.EnrolTOTP(agent)
 		sut.Expect(t, s.Do(http.MethodDelete, "/v1/session", elsewhere, nil), http.StatusNoContent, "")
 		v := s.visitor()
@@ -90,7 +90,7 @@ func TestB38EdgesOfASignIn(t *testing.T) {
 
 // TestB37Reference reads the API's reference as a person does.
 func TestB37Reference(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		v := s.visitor()
 		v.goTo("/docs")
 		v.reads("/v1/sign-ins")

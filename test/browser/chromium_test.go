@@ -20,18 +20,23 @@ type scene struct {
 	t       *testing.T
 	browser context.Context // of chromedp
 	scripts bool            // whether pages may run JavaScript
+	// keyboard: the story is played without a mouse or a touch screen.
+	keyboard bool
 }
 
-// bothWays plays a story with JavaScript and without, each from an empty installation. The two share a browser
-// process, and the stories of a package take turns on the cores there are.
-func bothWays(t *testing.T, story func(s *scene), options ...chromedp.ExecAllocatorOption) {
+// everyWay plays a story with JavaScript, without it, and by the keyboard alone, each from an empty installation. The
+// three share a browser process, and the stories of a package take turns on the cores there are.
+func everyWay(t *testing.T, story func(s *scene), options ...chromedp.ExecAllocatorOption) {
 	t.Helper()
 	t.Parallel()
 	browser := startChromium(t, options...)
-	for name, scripts := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
+	for name, s := range map[string]scene{
+		"with JavaScript": {scripts: true}, "without JavaScript": {}, "by keyboard": {scripts: true, keyboard: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story((&scene{t: t, browser: browser, scripts: scripts}).set())
+			s.t, s.browser = t, browser
+			story((&s).set())
 		})
 	}
 }

@@ -55,6 +55,7 @@ func (v *visitor) lookAtPage() {
 			complain("at %d px it scrolls sideways, by %d px", s.width, over)
 		}
 	}
+	v.axe(about.Path + " (" + about.Title + ", " + about.Heading + ")")
 }
 
 // named are the roles that mean nothing to a screen reader without a name.
@@ -138,7 +139,7 @@ var pictures = sync.OnceValues(func() (string, error) {
 // picture takes the page as it is, on a phone and on a desktop, light and dark.
 func (v *visitor) picture(name string) {
 	v.t.Helper()
-	if !v.scene.scripts {
+	if !v.scene.scripts || v.scene.keyboard {
 		return // they look the same; what differs has a name of its own
 	}
 	v.pictureOf(name)

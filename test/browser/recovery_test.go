@@ -18,7 +18,7 @@ import (
 
 // TestB30RecoveryCodes is the life of recovery codes: made, kept, made anew, and used when the phone is gone.
 func TestB30RecoveryCodes(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		key, _ := s.EnrolTOTP(agent)
 		v := s.visitor()
 		v.signIn("/sign-in", agent)

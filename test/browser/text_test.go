@@ -17,7 +17,7 @@ const (
 
 // TestB19TextMessage is the whole life of a number: given, confirmed, and used at the next sign-in.
 func TestB19TextMessage(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		v := s.visitor()
 		v.signIn("/sign-in?return=%2Faccount%3Ffrom%3Dmail", clerk)
 		v.onPage("One more lock on your door")
@@ -106,7 +106,7 @@ func TestB19TextMessage(t *testing.T) {
 
 // TestB26FailedDelivery shows that the page tells the truth about a message that never arrives, and other ways in.
 func TestB26FailedDelivery(t *testing.T) {
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		s.EnrolSMS(clerk, number)
 		s.Faults("opted_out", 0)
 		v := s.visitor()
@@ -138,7 +138,7 @@ func TestB26FailedDelivery(t *testing.T) {
 // TestB04Skip is the way of somebody who declines where the portal lets them.
 func TestB04Skip(t *testing.T) {
 	const temp = "temp@acme.test"
-	bothWays(t, func(s *scene) {
+	everyWay(t, func(s *scene) {
 		v := s.visitor()
 		v.signIn("/sign-in", temp)
 		v.onPage("One more lock on your door")

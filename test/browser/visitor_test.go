@@ -13,7 +13,6 @@ import (
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
@@ -262,29 +261,10 @@ func (v *visitor) press(name string) {
 	v.load(fmt.Sprintf("the page behind %q", name), func() { v.clickOn(c) })
 }
 
-// clickOn moves the mouse to the middle of a control and presses its button there.
-func (v *visitor) clickOn(c control) {
-	v.t.Helper()
-	call(v, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: c.node})
-	quads := call(v, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: c.node}).Quads
-	if len(quads) == 0 || len(quads[0]) != 8 {
-		v.t.Fatalf("%s %q takes no room on the page\n%s", c.role, c.name, v.where())
-	}
-	var x, y float64
-	for i := 0; i < 8; i += 2 {
-		x, y = x+quads[0][i]/4, y+quads[0][i+1]/4
-	}
-	ctx, cancel := context.WithTimeout(v.tab, patience)
-	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.MouseEvent(chromedp.MouseMoved, x, y), chromedp.MouseClickXY(x, y)); err != nil {
-		v.t.Fatalf("clicking on %s %q: %v", c.role, c.name, err)
-	}
-}
-
 // fill types into the field with this label, in place of what was there.
 func (v *visitor) fill(label, words string) {
 	v.t.Helper()
-	v.clickOn(v.find(label, "textbox"))
+	v.clickOn(v.find(label, "textbox", "searchbox"))
 	v.selectAll()
 	v.keys(words)
 }

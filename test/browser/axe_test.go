@@ -1,0 +1,74 @@
+package browser
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/chromedp/cdproto/runtime"
+)
+
+// axeSource is axe-core, which finds what hinders people with disabilities. It is evaluated by the test through the
+// browser's debugger; the page's own policy allows no such script.
+var axeSource = sync.OnceValues(func() (string, error) {
+	raw, err := os.ReadFile("node_modules/axe-core/axe.min.js")
+	if err != nil {
+		return "", fmt.Errorf("axe-core is missing, run scripts/setup: %w", err)
+	}
+	return string(raw), nil
+})
+
+// axed are the pages, by scheme, that axe has judged in this run: each page needs that once, whoever comes by.
+var axed sync.Map
+
+// axe runs axe-core on the page as it is, in light and in dark, with the rules of WCAG 2.2 AA and good practice. It
+// needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
+func (v *visitor) axe(page string) {
+	v.t.Helper()
+	if !v.scene.scripts {
+		return
+	}
+	if _, judged := axed.LoadOrStore(page, true); judged {
+		return
+	}
+	source, err := axeSource()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		v.media("", scheme)
+		for _, s := range []size{phone, desktop} {
+			v.resize(s)
+			for _, hindrance := range v.hindrances(source) {
+				v.t.Errorf("page %s, %s, %d px wide: %s", page, scheme, s.width, hindrance)
+			}
+		}
+	}
+	v.media("", "")
+}
+
+// hindrances are what axe complains of, a sentence each.
+func (v *visitor) hindrances(source string) []string {
+	v.t.Helper()
+	const run = `;axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) => JSON.stringify(
+		r.violations.flatMap((rule) => rule.nodes.map((n) => rule.id + ": " + rule.help + " | " + n.html.slice(0, 160) + " | " + (n.any[0] ?? n.all[0] ?? n.none[0])?.message))))`
+	yes := true
+	r, err := try(v, runtime.Evaluate, runtime.EvaluateParams{Expression: source + run, AwaitPromise: &yes, ReturnByValue: &yes})
+	if err != nil {
+		v.t.Fatalf("axe: %v", err)
+	}
+	if r.ExceptionDetails != nil {
+		v.t.Fatalf("axe: %s", r.ExceptionDetails.Text)
+	}
+	var raw string
+	var out []string
+	if err := json.Unmarshal(r.Result.Value, &raw); err != nil {
+		v.t.Fatalf("axe answers %s: %v", r.Result.Value, err)
+	}
+	if err := json.NewDecoder(strings.NewReader(raw)).Decode(&out); err != nil {
+		v.t.Fatalf("axe answers %s: %v", raw, err)
+	}
+	return out
+}
