@@ -120,7 +120,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	for {
-		if err = b.ensureStreams(ctx); err == nil {
+		if err = asked(ctx, b.ensureStreams); err == nil {
 			return b, nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {
@@ -153,6 +153,22 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-t.C:
 		return true
+	}
+}
+
+// adminTimeout bounds one request about streams, buckets and consumers.
+const adminTimeout = 5 * time.Second
+
+// asked makes a request about streams, buckets or consumers, again while nobody answers it: of several services that
+// start at once and ask for the same stream, the server may leave one without an answer.
+func asked(ctx context.Context, request func(context.Context) error) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, adminTimeout)
+		err := request(attempt)
+		cancel()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+			return err
+		}
 	}
 }
 

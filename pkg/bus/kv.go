@@ -47,9 +47,13 @@ const (
 // OpenKV makes sure of a bucket. Values vanish maxAge (real time) after their last write; that only sweeps: whoever
 // reads a value decides by the expiry inside it.
 func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration) (*KV[T], error) {
-	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: name, TTL: maxAge, Storage: jetstream.FileStorage, Replicas: b.replicas, History: 1,
-		MaxValueSize: 32 << 10, MaxBytes: 4 << 30,
+	var kv jetstream.KeyValue
+	err := asked(ctx, func(ctx context.Context) (err error) {
+		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: name, TTL: maxAge, Storage: jetstream.FileStorage, Replicas: b.replicas, History: 1,
+			MaxValueSize: 32 << 10, MaxBytes: 4 << 30,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)

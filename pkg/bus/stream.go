@@ -138,10 +138,14 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 		}()
 	}
 	begin := func(ctx context.Context) (jetstream.ConsumeContext, error) {
-		c, err := b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
-			Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
-			// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
-			MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
+		var c jetstream.Consumer
+		err := asked(ctx, func(ctx context.Context) (err error) {
+			c, err = b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
+				Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
+				// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
+				MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
+			})
+			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("consumer %s: %w", name, err)
