@@ -20,7 +20,7 @@ const (
 // orderOf is a challenge's place in lists: by its time, and by its id among those of one moment. As one field, a page
 // of a list is one run of an index, and a cursor is one value.
 func orderOf(created time.Time, challenge string) string {
-	return created.UTC().Format(orderTime) + "/" + challenge
+	return orderFrom(created) + "/" + challenge
 }
 
 // bound is where the challenges of at and later begin; the zero time bounds nothing.
@@ -33,8 +33,11 @@ func bound(at time.Time) (order string, ok bool) {
 	if at.Year() < 1 || at.Year() > 9999 {
 		return "", false
 	}
-	return at.Format(orderTime), true
+	return orderFrom(at), true
 }
+
+// orderFrom is where the challenges of a millisecond and later begin.
+func orderFrom(at time.Time) string { return at.UTC().Format(orderTime) }
 
 // cursorOf makes the place of the last delivery of a page opaque.
 func cursorOf(order string) string { return base64.RawURLEncoding.EncodeToString([]byte(order)) }

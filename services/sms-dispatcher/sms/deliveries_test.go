@@ -11,6 +11,8 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/service/servicetest"
+	"sallyport/pkg/store"
 )
 
 func (w *world) deliveries(req contract.DeliveriesRequest) contract.DeliveriesPage {
@@ -89,7 +91,7 @@ func TestB26B35ADeliveryAsAnAdminSeesIt(t *testing.T) {
 // texts writes challenges of several people, some of one moment, and returns them newest first.
 func (w *world) texts(n int) []challenge {
 	w.tb.Helper()
-	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	at := w.Clock.Now().Add(-time.Hour)
 	var out []challenge
 	for i := range n {
 		created := at.Add(time.Duration(i/3) * 7 * time.Millisecond)
@@ -201,5 +203,66 @@ func TestB35WhatIsNoPageIsRefused(t *testing.T) {
 	longest := cursorOf(orderOf(w.Clock.Now(), strings.Repeat("x", 64)))
 	if _, ok := orderAt(longest); !ok {
 		t.Errorf("a cursor of ours is %d long and not read", len(longest))
+	}
+}
+
+// Lists go back ninety days; what is older is removed in small batches, but never before it is over and told.
+func TestOldChallengesAreRemoved(t *testing.T) {
+	w := newWorld(t)
+	now := w.Clock.Now()
+	insert := func(id string, age time.Duration, change func(*challenge)) {
+		t.Helper()
+		c := challenge{ID: id, Portal: "northwind", User: "u1", CreatedAt: now.Add(-age), State: stateSent, Closed: closedExpired}
+		change(&c)
+		c.Order = orderOf(c.CreatedAt, id)
+		if err := w.records.challenges.Insert(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	as := func(*challenge) {}
+	for i := range 2*forgetMost + 10 {
+		insert(fmt.Sprintf("old%d", i), keepFor+time.Duration(i+1)*time.Millisecond, as)
+	}
+	insert("young", keepFor, as)
+	insert("open", 2*keepFor, func(c *challenge) { c.Closed = stillOpen })
+	insert("queued", 2*keepFor, func(c *challenge) { c.State = queued })
+	insert("untold", 2*keepFor, as)
+	letter, err := bus.NewLetter(t.Context(), contract.ChallengeEnded, "challenge-untold", contract.ChallengeFact{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters := store.Of[map[string]any](w.DB(contract.SMSDispatcher), challengesName)
+	if err := letters.Delete(t.Context(), "untold"); err != nil {
+		t.Fatal(err)
+	}
+	if err := letters.Insert(t.Context(), map[string]any{
+		"_id": "untold", "order": orderOf(now.Add(-2*keepFor), "untold"), "state": "sent", "closed": "expired", "outbox": map[string]bus.Letter{letter.ID: letter},
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	d := &dispatcher{records: w.records, clock: w.Clock}
+	left := func() []string {
+		t.Helper()
+		all, err := w.records.old(t.Context(), orderFrom(now.Add(time.Hour)), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, c := range all {
+			out = append(out, c.ID)
+		}
+		return out
+	}
+	before := len(left())
+	more, err := d.forgetOld(t.Context())
+	if n := before - len(left()); err != nil || !more || n != forgetMost-3 {
+		t.Errorf("one round removed %d, more: %v, %v", n, more, err)
+	}
+	w.start() // it goes on by itself, from round to round
+	want := []string{"open", "queued", "untold", "young"}
+	servicetest.Eventually(t, "the old ones are gone", func() bool { return len(left()) <= len(want) })
+	if got := left(); !slices.Equal(got, want) {
+		t.Errorf("left are %v, want %v", got, want)
 	}
 }

@@ -117,6 +117,19 @@ func (c challenge) account() contract.Account {
 
 func (c challenge) ended() bool { return c.State != queued && c.State != sending }
 
+// oldChallenge is what must be known of a challenge before it is removed.
+type oldChallenge struct {
+	ID     string                `bson:"_id"`
+	State  state                 `bson:"state"`
+	Closed closing               `bson:"closed"`
+	Outbox map[string]bus.Letter `bson:"outbox"`
+}
+
+// over tells whether nothing will happen to the challenge any more.
+func (c oldChallenge) over() bool {
+	return challenge{State: c.State}.ended() && c.Closed != stillOpen && len(c.Outbox) == 0
+}
+
 // openNote says that a challenge is not over: no outcome yet, or a code that is still good. It is written before the
 // challenge and removed after its end, so that the reconciler finds what is left over without searching history.
 type openNote struct {
@@ -137,6 +150,7 @@ type budget struct {
 type records struct {
 	people     store.Collection[person]
 	challenges store.Collection[challenge]
+	aged       store.Collection[oldChallenge] // the same documents
 	notes      store.Collection[openNote]
 	budgets    store.Collection[budget]
 	outbox     *store.Outbox
@@ -149,9 +163,12 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 		// The list of deliveries, of a portal and of one person.
 		{Collection: challengesName, Name: "portal_order", Keys: bson.D{field("portal", 1), field("order", 1)}},
 		{Collection: challengesName, Name: "portal_user_order", Keys: bson.D{field("portal", 1), field("user", 1), field("order", 1)}},
+		// The oldest of all portals, which are removed.
+		{Collection: challengesName, Name: "order", Keys: bson.D{field("order", 1)}},
 	})
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
+		aged:  store.Of[oldChallenge](db, challengesName),
 		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, "budgets"), outbox: outbox,
 	}, err
 }
@@ -415,6 +432,11 @@ func (r *records) closeCode(ctx context.Context, id string, why closing) error {
 		Update: bson.D{set(field("closed", why)), unset("code", "phone")},
 	})
 	return err
+}
+
+// old lists challenges whose order is less than before, the oldest first.
+func (r *records) old(ctx context.Context, before string, limit int64) ([]oldChallenge, error) {
+	return r.aged.Query(ctx, bson.D{field("order", cond("$lt", before))}, bson.D{field("order", 1)}, limit)
 }
 
 // --- notes
