@@ -149,6 +149,9 @@ func TestB35EveryListShowsEveryMatchOnceInOrder(t *testing.T) {
 	for _, query := range []string{"", "a", "angel", "mor", "van d", "LI", "zoe", "o", "nobody", "@", "b.1"} {
 		for _, audience := range []contract.Audience{"", contract.Internal, contract.Organization} {
 			for _, company := range []string{"", "Company 7"} {
+				if company != "" && audience == contract.Internal {
+					continue
+				}
 				for _, standing := range []string{"", "not_enrolled", "enrolled", "skipped", "exempt", standingLocked, standingNever} {
 					l := listing{Query: query, Audience: audience, Organization: company, Standing: standing, Limit: []int{7, 50, 200}[lists%3]}
 					want := expected(people, s, l)
@@ -166,6 +169,30 @@ func TestB35EveryListShowsEveryMatchOnceInOrder(t *testing.T) {
 	if shown < 10*len(people) {
 		t.Errorf("%d lists showed %d people: hardly a test", lists, shown)
 	}
+	t.Run("figures", func(t *testing.T) {
+		for _, audience := range audiences("") {
+			var want figures
+			for _, u := range people {
+				if u.Audience != audience || u.Federated || u.Disabled {
+					continue
+				}
+				want.inScope++
+				switch s.standing(u) { //nolint:exhaustive // the others have no figure
+				case contract.Enrolled:
+					want.enrolled++
+				case contract.Skipped:
+					want.skipped++
+				}
+			}
+			got, err := a.figures(t.Context(), "p", audience, s.rules.Of(audience))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("%s: %+v, want %+v", audience, got, want)
+			}
+		}
+	})
 	t.Run("while people are added", func(t *testing.T) {
 		added := 0
 		between := func() {
@@ -189,33 +216,6 @@ func TestB35EveryListShowsEveryMatchOnceInOrder(t *testing.T) {
 			old := slices.DeleteFunc(got, func(e string) bool { return strings.Contains(e, ".new") })
 			if !slices.Equal(old, want) {
 				t.Errorf("%+v: those who were there before: %d, want %d", l, len(old), len(want))
-			}
-		}
-	})
-	t.Run("figures", func(t *testing.T) {
-		for _, audience := range audiences("") {
-			var want figures
-			for _, u := range people {
-				if u.Audience != audience || u.Federated || u.Disabled {
-					continue
-				}
-				want.inScope++
-				switch s.standing(u) { //nolint:exhaustive // the others have no figure
-				case contract.Enrolled:
-					want.enrolled++
-				case contract.Skipped:
-					want.skipped++
-				}
-			}
-			if audience == contract.Internal {
-				want.inScope += 0
-			}
-			got, err := a.figures(t.Context(), "p", audience, s.rules.Of(audience))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if audience == contract.Organization && got != want || got.enrolled != want.enrolled || got.skipped != want.skipped {
-				t.Errorf("%s: %+v, want %+v", audience, got, want)
 			}
 		}
 	})
