@@ -77,6 +77,7 @@ type gateway struct {
 	accounts accounts
 	sessions *sessions
 	flow     *signIns
+	desk     *desk
 	portals  atomic.Pointer[map[string]portal]
 	api      huma.API
 	docs     atomic.Pointer[web.Docs]
@@ -136,6 +137,9 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
 		seal: svc.Keys.Bus, now: g.now, log: svc.Log,
+	}
+	g.desk = &desk{
+		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
 	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err

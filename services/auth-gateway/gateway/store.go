@@ -12,15 +12,17 @@ import (
 
 // portal is a customer's portal: its look and where its people go. Owned by operators.
 type portal struct {
-	ID                string `bson:"_id"`
-	Name              string `bson:"name"`
-	PublicURL         string `bson:"public_url,omitempty"` // empty: PUBLIC_URL of the installation
-	Accent            string `bson:"accent,omitempty"`
-	SupportEmail      string `bson:"support_email,omitempty"`
-	SupportURL        string `bson:"support_url,omitempty"`
-	HelpText          string `bson:"help_text,omitempty"`
-	RequestAccountURL string `bson:"request_account_url,omitempty"`
-	ResetLoginURL     string `bson:"reset_login_url,omitempty"`
+	ID                string   `bson:"_id"`
+	Name              string   `bson:"name"`
+	PublicURL         string   `bson:"public_url,omitempty"` // empty: PUBLIC_URL of the installation
+	Accent            string   `bson:"accent,omitempty"`
+	SupportEmail      string   `bson:"support_email,omitempty"`
+	SupportURL        string   `bson:"support_url,omitempty"`
+	HelpText          string   `bson:"help_text,omitempty"`
+	RequestAccountURL string   `bson:"request_account_url,omitempty"`
+	ResetLoginURL     string   `bson:"reset_login_url,omitempty"`
+	Logo              *picture `bson:"logo,omitempty"`
+	LogoDark          *picture `bson:"logo_dark,omitempty"`
 	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
 	SMSWithoutRelogin bool `bson:"sms_without_relogin,omitempty"`
 }
