@@ -38,7 +38,7 @@ type NavItem struct {
 // Nav is the console's navigation for this person: the admin of an organization has its contacts only.
 func (v view) Nav() []NavItem {
 	p, ok := v.Page.(ConsolePage)
-	if !ok || v.User == nil {
+	if !ok || v.Kind() != "console" {
 		return nil
 	}
 	items := []NavItem{
@@ -65,8 +65,8 @@ type Audience string
 
 // The two populations, as the API spells them.
 const (
-	Internal     Audience = "internal"
-	Organization Audience = "organization"
+	InternalUsers Audience = "internal"
+	Contacts      Audience = "organization"
 )
 
 // Mode is what a portal asks of a population.
@@ -79,20 +79,14 @@ const (
 	Required Mode = "required"
 )
 
-// Count is a number of people; More says that there are at least that many.
-type Count struct {
-	N    int
-	More bool
-}
+// Figure is a number of people.
+type Figure int64
 
-// String groups the digits: 12,345, or 10,000+.
-func (c Count) String() string {
-	digits := strconv.Itoa(c.N)
+// String groups the digits: 12,345.
+func (f Figure) String() string {
+	digits := strconv.FormatInt(int64(f), 10)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
-	}
-	if c.More {
-		digits += "+"
 	}
 	return digits
 }
@@ -102,11 +96,13 @@ type Population struct {
 	Audience    Audience
 	Mode        Mode
 	AllowOptOut bool
-	Total       Count
-	Enrolled    Count
-	Skipped     Count // shown where opt-out is allowed
-	Waiting     Count // enrol at their next sign-in, or could where it is optional
-	Locked      Count
+	Users       Figure // whom the settings are about
+	Enrolled    Figure
+	Skipped     Figure
+	WillEnroll  Figure // must, at their next sign-in
+	Locked      Figure
+	Federated   Figure // sign in at their provider, and are exempt
+	Disabled    Figure // accounts that are switched off
 }
 
 // ModeText says in words what the portal asks of the population.
@@ -114,11 +110,11 @@ func (p Population) ModeText() Text { return modeText(p.Audience, p.Mode, p.Allo
 
 func modeText(a Audience, m Mode, optOut bool) Text {
 	switch {
-	case a == Internal && m == Required:
+	case a == InternalUsers && m == Required:
 		return modeInternalRequired
-	case a == Internal && m == Optional:
+	case a == InternalUsers && m == Optional:
 		return modeInternalOptional
-	case a == Internal:
+	case a == InternalUsers:
 		return modeInternalOff
 	case m == Required && optOut:
 		return modeOrganizationsOptOut
@@ -128,6 +124,11 @@ func modeText(a Audience, m Mode, optOut bool) Text {
 		return modeOrganizationsOptional
 	}
 	return modeOrganizationsOff
+}
+
+// URL is the list of those of the population who stand so; of all for an empty standing.
+func (p Population) URL(s Standing) string {
+	return People{Audience: p.Audience, Standing: s}.FirstURL()
 }
 
 // Overview is GET /admin.
@@ -144,7 +145,7 @@ type Overview struct {
 // Task is something worth doing.
 type Task struct {
 	Text   Text
-	Count  Count
+	Count  Figure
 	URL    string
 	Urgent bool
 }
@@ -202,6 +203,12 @@ type Confirm struct {
 	Refused      Text // why it was not done
 }
 
+// Action is where the form goes.
+func (p Confirm) Action() string { return userPath(p.ID) + "/" + string(p.Ask) }
+
+// Carry is what a text message on the way must not lose.
+func (p Confirm) Carry() []Field { return []Field{{"reason", p.Reason}, {"typed", p.Typed}} }
+
 // Title is the page's heading.
 func (p Confirm) Title() Text { return askTexts[p.Ask].title }
 
@@ -214,8 +221,11 @@ func (p Confirm) Effects() []Text { return askTexts[p.Ask].effects }
 // Danger is set where it cannot be undone by another button.
 func (p Confirm) Danger() bool { return askTexts[p.Ask].danger }
 
-// WantsReason is set where the audit log asks why.
-func (p Confirm) WantsReason() bool { return p.Ask == AskReset || p.Ask == AskUnlock }
+// NeedsReason is set where it is not done without a reason.
+func (p Confirm) NeedsReason() bool { return p.Ask == AskReset || p.Ask == AskUnlock }
+
+// TakesReason is set where a reason can be given.
+func (p Confirm) TakesReason() bool { return p.Ask != AskPasswordLink && p.Ask != AskEnable }
 
 // StepUpFields is what the template of the fields reads.
 func (p Confirm) StepUpFields() StepUpFields { return p.StepUp }
@@ -234,6 +244,7 @@ func (Confirm) page() string      { return "console-confirm" }
 func (PasswordLink) page() string { return "console-password-link" }
 
 func (Overview) section() section     { return sectionOverview }
+func (NotYours) section() section     { return "" }
 func (Confirm) section() section      { return "" }
 func (PasswordLink) section() section { return "" }
 

@@ -18,6 +18,12 @@ const (
 	Exempt      Standing = "exempt"
 )
 
+// What a list can be filtered by beside a standing.
+const (
+	FilterLocked Standing = "locked"
+	FilterNever  Standing = "never_signed_in"
+)
+
 // Named is a person by id and name.
 type Named struct {
 	ID   string
@@ -99,36 +105,38 @@ func (p People) FirstURL() string { return p.path("", true) }
 // AllURL is the first page without filters.
 func (p People) AllURL() string { return p.path("", false) }
 
+// Option is a choice of a menu.
+type Option struct {
+	Value    string
+	Text     Text
+	Selected bool
+}
+
 // Standings are the choices of the filter.
-func (p People) Standings() []struct {
-	Value Standing
-	Text  Text
-} {
-	all := []struct {
-		Value Standing
-		Text  Text
-	}{{"", standingAny}, {NotEnrolled, standingNotEnrolled}, {Enrolled, standingEnrolled}}
-	if p.Audience == Organization {
-		return append(all, struct {
-			Value Standing
-			Text  Text
-		}{Skipped, standingSkipped})
+func (p People) Standings() []Option {
+	other := Option{string(Skipped), standingSkipped, false}
+	if p.Audience == InternalUsers {
+		other = Option{string(Exempt), standingExempt, false}
 	}
-	return append(all, struct {
-		Value Standing
-		Text  Text
-	}{Exempt, standingExempt})
+	all := []Option{
+		{"", standingAny, false}, {string(NotEnrolled), standingNotEnrolled, false}, {string(Enrolled), standingEnrolled, false}, other,
+		{string(FilterLocked), standingLocked, false}, {string(FilterNever), standingNever, false},
+	}
+	for i := range all {
+		all[i].Selected = all[i].Value == string(p.Standing)
+	}
+	return all
 }
 
 // OrganizationRow is one organization.
 type OrganizationRow struct {
 	Name     string
-	Contacts int
+	Contacts Figure
 }
 
 // URL is the list of its contacts.
 func (r OrganizationRow) URL() string {
-	return People{Audience: Organization, Organization: r.Name}.FirstURL()
+	return People{Audience: Contacts, Organization: r.Name}.FirstURL()
 }
 
 // Organizations is GET /admin/organizations.
@@ -204,7 +212,7 @@ func (p PersonPage) NextText() Text {
 		return nextChallenge
 	case p.Person.Standing == Skipped:
 		return nextSkipped
-	case p.Mode == Required && p.OptOut && p.Person.Audience == Organization:
+	case p.Mode == Required && p.OptOut && p.Person.Audience == Contacts:
 		return nextEnrollSkip
 	case p.Mode == Required:
 		return nextEnroll
@@ -244,6 +252,7 @@ func (p PersonPage) Deeds() []struct {
 // PersonForm is GET and POST /admin/users/new, and /admin/users/{id}/edit with an ID.
 type PersonForm struct {
 	ID           string
+	Known        string // the name before this edit
 	Audience     Audience
 	Name         string
 	Email        string
@@ -271,6 +280,22 @@ func (p PersonForm) Action() string {
 	return userPath(p.ID) + "/edit"
 }
 
+// Carry is what a text message on the way must not lose.
+func (p PersonForm) Carry() []Field {
+	return []Field{
+		{"audience", string(p.Audience)}, {"name", p.Name}, {"email", p.Email}, {"organization", p.Organization},
+		{"master_admin", box(p.MasterAdmin)}, {"organization_admin", box(p.OrganizationAdmin)}, {"federated", box(p.Federated)},
+	}
+}
+
+// box is a checkbox of a form as it is sent.
+func box(set bool) string {
+	if set {
+		return "1"
+	}
+	return ""
+}
+
 // Back is where "Cancel" leads.
 func (p PersonForm) Back() string {
 	if p.ID == "" {
@@ -292,13 +317,13 @@ func (Organizations) page() string { return "console-organizations" }
 func (PersonPage) page() string    { return "console-person" }
 func (PersonForm) page() string    { return "console-person-form" }
 
-func (p People) section() section     { return sectionOf(p.Audience) }
+func (p People) section() section      { return sectionOf(p.Audience) }
 func (Organizations) section() section { return sectionOrganizations }
-func (p PersonPage) section() section { return sectionOf(p.Person.Audience) }
-func (p PersonForm) section() section { return sectionOf(p.Audience) }
+func (p PersonPage) section() section  { return sectionOf(p.Person.Audience) }
+func (p PersonForm) section() section  { return sectionOf(p.Audience) }
 
 func sectionOf(a Audience) section {
-	if a == Internal {
+	if a == InternalUsers {
 		return sectionInternal
 	}
 	return sectionOrganizations

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -15,7 +16,7 @@ type Policy struct {
 
 // ModeText says in words what is asked of a population.
 func (p Policy) ModeText(a Audience) Text {
-	if a == Internal {
+	if a == InternalUsers {
 		return modeText(a, p.Internal, false)
 	}
 	return modeText(a, p.Organizations, p.AllowOptOut)
@@ -59,9 +60,9 @@ type Hit struct {
 	Before     Text
 	After      Text
 	Changed    bool
-	InScope    Count
-	WillEnroll Count
-	Skipped    Count
+	InScope    Figure
+	WillEnroll Figure
+	Skipped    Figure
 }
 
 // SettingsPreview is POST /admin/settings/preview and, when password or code were wrong, POST /admin/settings. Posts
@@ -70,11 +71,21 @@ type SettingsPreview struct {
 	Policy   Policy
 	Hits     []Hit
 	Warnings []Text // in the words of the gateway
-	Again    bool   // enrolments of a population die with this change (B05)
 	Refused  Text
 
 	StepUpNeeded bool
 	StepUp       StepUpFields
+}
+
+// Action is where the form goes.
+func (SettingsPreview) Action() string { return string(sectionSettings) }
+
+// Carry is the change itself.
+func (p SettingsPreview) Carry() []Field {
+	return []Field{
+		{"internal", string(p.Policy.Internal)}, {"organizations", string(p.Policy.Organizations)},
+		{"allow_opt_out", box(p.Policy.AllowOptOut)}, {"version", strconv.FormatInt(p.Policy.Version, 10)},
+	}
 }
 
 // StepUpFields is what the template of the fields reads.
@@ -96,10 +107,56 @@ type BrandingForm struct {
 	Notice Text
 	Brand  Brand
 	// LogoSize is the limit of a logo in KiB; 0: logos cannot be sent here.
-	LogoSize                                                                       int
-	NameError, AccentError, SupportEmailError, SupportURLError, RequestError, ResetError, LogoError Text
-	HelpTextError                                                                  Text
-	Refused                                                                        Text
+	LogoSize int
+	Refused  Text
+
+	NameError, AccentError, LogoError                 Text
+	SupportEmailError, SupportURLError, HelpTextError Text
+	RequestError, ResetError                          Text
+}
+
+// Line is one line of a form.
+type Line struct {
+	ID, Name, Type, Value string
+	Label, Missing, Error Text
+	Max                   int
+	Focus                 bool // the first that is wrong
+}
+
+// LookLines are the fields of the portal's look.
+func (p BrandingForm) LookLines() []Line {
+	return focusFirst([]Line{
+		{ID: "name", Name: "name", Type: "text", Value: p.Brand.Name, Label: labelPortalName, Missing: PortalNameMissing, Error: p.NameError, Max: 60},
+	}, false)
+}
+
+// HelpLines are the fields of whom to ask.
+func (p BrandingForm) HelpLines() []Line {
+	return focusFirst([]Line{
+		{ID: "support-email", Name: "support_email", Type: "email", Value: p.Brand.SupportEmail, Label: labelSupportEmail, Error: p.SupportEmailError, Max: 254},
+		{ID: "support-url", Name: "support_url", Type: "url", Value: p.Brand.SupportURL, Label: labelSupportURL, Error: p.SupportURLError, Max: 500},
+		{ID: "help-text", Name: "help_text", Type: "text", Value: p.Brand.HelpText, Label: labelHelpText, Error: p.HelpTextError, Max: 300},
+		{ID: "request", Name: "request_account_url", Type: "url", Value: p.Brand.RequestAccountURL, Label: labelRequestURL, Error: p.RequestError, Max: 500},
+		{ID: "reset", Name: "reset_login_url", Type: "url", Value: p.Brand.ResetLoginURL, Label: labelResetURL, Error: p.ResetError, Max: 500},
+	}, p.NameError != "")
+}
+
+func focusFirst(lines []Line, taken bool) []Line {
+	for i := range lines {
+		if lines[i].Error != "" && !taken {
+			lines[i].Focus, taken = true, true
+		}
+	}
+	return lines
+}
+
+// Color is the accent as a colour field takes it: #rrggbb.
+func (p BrandingForm) Color() string {
+	c, ok := parseHex(p.Brand.Accent)
+	if !ok {
+		return defaultAccent
+	}
+	return c.String()
 }
 
 // Wrong tells whether a field is refused.
@@ -139,7 +196,7 @@ func (SettingsForm) section() section    { return sectionSettings }
 func (SettingsPreview) section() section { return sectionSettings }
 func (BrandingForm) section() section    { return sectionBranding }
 
-// DateOnly is a day as a date field writes it, or nothing.
+// dateOnly is a day as a date field writes it, or nothing.
 func dateOnly(t time.Time) string {
 	if t.IsZero() {
 		return ""
