@@ -13,9 +13,9 @@ import (
 // guard says who may use a route.
 type guard struct {
 	name string
-	// session: a live session is needed. admin: of a Master Admin. stepUp: with password and code at most five
-	// minutes old.
-	session, admin, stepUp bool
+	// session: a live session is needed. admin: of a Master Admin. anyAdmin: of one, or of an organization's admin.
+	// stepUp: with password and code at most five minutes old.
+	session, admin, anyAdmin, stepUp bool
 }
 
 // The guards. A sign-in's routes are open here and demand its token themselves, from the bucket.
@@ -24,6 +24,7 @@ var (
 	signInsOwn  = guard{name: "token of the sign-in"}
 	signedIn    = guard{name: "session", session: true}
 	masterAdmin = guard{name: "Master Admin", session: true, admin: true}
+	someAdmin   = guard{name: "Master Admin, or admin of the organization", session: true, anyAdmin: true}
 	steppedUp   = guard{name: "Master Admin with step-up", session: true, admin: true, stepUp: true}
 )
 
@@ -98,6 +99,29 @@ func (g *gateway) routePages(app *fiber.App) {
 	page(signedIn, "POST", "/account/sessions/sign-out-others", g.postSignOutOthers)
 	page(open, "GET", "/sign-out", g.pageSignOut)
 	page(open, "POST", "/sign-out", g.postSignOut)
+	page(open, "GET", "/brand/logo", g.pageLogo)
+	page(open, "GET", "/brand/logo-dark", g.pageLogo)
+	page(someAdmin, "GET", "/admin", g.pageOverview)
+	page(someAdmin, "GET", "/admin/users", g.pagePeople)
+	page(masterAdmin, "GET", "/admin/users/new", g.pageNewPerson)
+	page(masterAdmin, "POST", "/admin/users/new", g.postNewPerson)
+	page(someAdmin, "GET", "/admin/users/:id", g.pagePerson)
+	page(masterAdmin, "GET", "/admin/users/:id/edit", g.pageEditPerson)
+	page(masterAdmin, "POST", "/admin/users/:id/edit", g.postEditPerson)
+	page(someAdmin, "GET", "/admin/users/:id/:ask", g.pageAsk)
+	page(someAdmin, "POST", "/admin/users/:id/:ask", g.postAsk)
+	page(masterAdmin, "GET", "/admin/organizations", g.pageOrganizations)
+	page(masterAdmin, "GET", "/admin/settings", g.pageSettings)
+	page(masterAdmin, "POST", "/admin/settings", g.postSettings)
+	page(masterAdmin, "POST", "/admin/settings/preview", g.postPreview)
+	page(masterAdmin, "GET", "/admin/branding", g.pageBranding)
+	page(masterAdmin, "POST", "/admin/branding", g.postBranding)
+	page(masterAdmin, "POST", "/admin/branding/preview", g.postBrandPreview)
+	page(masterAdmin, "POST", "/admin/branding/logo", g.postLogo)
+	page(masterAdmin, "GET", "/admin/branding/sample.svg", g.pageSample)
+	page(masterAdmin, "GET", "/admin/deliveries", g.pageDeliveries)
+	page(masterAdmin, "GET", "/admin/audit", g.pageAudit)
+	page(masterAdmin, "GET", "/admin/audit.csv", g.pageAuditCSV)
 }
 
 // admit lets a bearer of a session token through a guard, or says why not.
@@ -111,6 +135,9 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 	}
 	if who.admin && !s.Who.MasterAdmin {
 		return session{}, contract.Refuse(contract.Forbidden, "Only a Master Admin of this portal may do this.")
+	}
+	if who.anyAdmin && !isAdmin(s.Who) {
+		return session{}, contract.Refuse(contract.Forbidden, "Only an admin may do this.")
 	}
 	if who.stepUp && !s.steppedUp(g.now()) {
 		return session{}, errStepUp
@@ -143,7 +170,7 @@ func refusals(who guard, own []contract.Code) []contract.Code {
 	if who.session {
 		all = append(all, contract.Unauthenticated)
 	}
-	if who.admin {
+	if who.admin || who.anyAdmin {
 		all = append(all, contract.Forbidden)
 	}
 	if who.stepUp {

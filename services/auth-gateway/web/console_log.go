@@ -3,7 +3,6 @@ package web
 import (
 	"html/template"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -173,8 +172,22 @@ func (v view) Details(r AuditRow) []string {
 	if n := d["codes_left"]; n != "" {
 		say(detailCodesLeft, n)
 	}
-	if t := d["changed"]; t != "" {
-		say(detailChanged, strings.ReplaceAll(t, ",", ", "))
+	for _, p := range []struct {
+		text Text
+		args []any
+		when bool
+	}{
+		{detailEmail, []any{d["email"]}, d["email"] != ""},
+		{detailNewEmail, []any{d["email_before"], d["email_after"]}, d["email_after"] != ""},
+		{detailMoved, []any{d["organization_before"], d["organization_after"]}, d["organization_after"] != ""},
+		{detailRights, []any{Say(v.Lang, rightsTexts[d["rights_before"]]), Say(v.Lang, rightsTexts[d["rights_after"]])}, d["rights_after"] != d["rights_before"]},
+		{detailDisabled, nil, d["disabled"] == "yes"},
+		{detailReenabled, nil, d["disabled"] == "no"},
+		{detailChanged, nil, d["fields"] == "name"},
+	} {
+		if p.when {
+			say(p.text, p.args...)
+		}
 	}
 	return out
 }

@@ -181,10 +181,11 @@ type Deed struct {
 
 // Person is GET /admin/users/{id}.
 type PersonPage struct {
-	Notice Text
-	Person PersonRow
-	Mode   Mode // of their population
-	OptOut bool
+	Notice  Text
+	Person  PersonRow
+	Next    string // what policy asks for at the next sign-in: allow, enroll or challenge
+	CanSkip bool
+	Partial bool // something could not be read just now
 
 	Label        string // of the authenticator
 	Destination  string // of the phone, masked
@@ -201,23 +202,25 @@ type PersonPage struct {
 	Reset, Unlock, EndSessions, Edit, Link, Disable, Enable, Delete Deed
 }
 
-// NextText says what happens when this person signs in the next time.
+// NextText says what happens when this person signs in the next time; nothing where policy did not answer.
 func (p PersonPage) NextText() Text {
 	switch {
 	case p.Person.Disabled:
 		return nextDisabled
 	case p.Person.Federated:
 		return nextExempt
-	case p.Person.Standing == Enrolled:
+	case p.Next == "challenge":
 		return nextChallenge
-	case p.Person.Standing == Skipped:
-		return nextSkipped
-	case p.Mode == Required && p.OptOut && p.Person.Audience == Contacts:
+	case p.Next == "enroll" && p.CanSkip:
 		return nextEnrollSkip
-	case p.Mode == Required:
+	case p.Next == "enroll":
 		return nextEnroll
+	case p.Next == "allow" && p.Person.Standing == Skipped:
+		return nextSkipped
+	case p.Next == "allow":
+		return nextNothing
 	}
-	return nextNothing
+	return ""
 }
 
 // Deeds are what is offered at the foot of the page, in order.

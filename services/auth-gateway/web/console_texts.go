@@ -30,11 +30,10 @@ const (
 	OrganizationMissing  Text = "error.organization_missing"
 	EmailTaken           Text = "error.email_taken"
 	UserUnknown          Text = "error.user_unknown"
-	AccentInvalid        Text = "error.accent_invalid"
 	URLInvalid           Text = "error.url_invalid"
 	LogoInvalid          Text = "error.logo_invalid"
 	PortalNameMissing    Text = "error.portal_name_missing"
-	RightsOfContact      Text = "error.rights_of_contact"
+	WhyRights            Text = "why.rights"
 	RightsOfMasterAdmins Text = "form.rights_of_master"
 )
 
@@ -46,16 +45,6 @@ const (
 	TaskWaiting        Text = "task.waiting"
 	TaskSecondAdmin    Text = "task.second_admin"
 	TaskSwitchOn       Text = "task.switch_on"
-)
-
-// What an admin should know before saving settings.
-const (
-	WarnAdminsEnroll   Text = "warn.admins_enroll"
-	WarnYouEnroll      Text = "warn.you_enroll"
-	WarnOnlyAdmin      Text = "warn.only_admin"
-	WarnReEnrol        Text = "warn.re_enrol"
-	WarnSkipsForgotten Text = "warn.skips_forgotten"
-	WarnSwitchedOff    Text = "warn.switched_off"
 )
 
 // What a text message is for.
@@ -238,6 +227,15 @@ const (
 	detailClosed         Text = "detail.closed"
 	detailCodesLeft      Text = "detail.codes_left"
 	detailChanged        Text = "detail.changed"
+	detailEmail          Text = "detail.email"
+	detailNewEmail       Text = "detail.new_email"
+	detailMoved          Text = "detail.moved"
+	detailRights         Text = "detail.rights"
+	detailDisabled       Text = "detail.disabled"
+	detailReenabled      Text = "detail.enabled"
+	rightsNone           Text = "rights.none"
+	rightsMaster         Text = "person.master_admin"
+	rightsOrganization   Text = "person.organization_admin"
 	factorTOTP           Text = "factor.totp"
 	factorSMS            Text = "factor.sms"
 	outcomeSent          Text = "outcome.sent"
@@ -269,6 +267,8 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"portal_changed":      {auditPortal, auditPortalOther, auditPortalOther},
 	"break_glass":         {auditBreakGlass, auditBreakGlassOther, auditBreakGlassOther},
 }
+
+var rightsTexts = map[string]Text{"none": rightsNone, "master_admin": rightsMaster, "organization_admin": rightsOrganization}
 
 var outcomeTexts = map[string]Text{"sent": outcomeSent, "failed": outcomeFailed, "expired": outcomeExpired, "superseded": outcomeSuperseded}
 

@@ -56,7 +56,7 @@ func previewConsole(out Frame) map[string]struct {
 	}
 	may := Deed{Can: true}
 	person := PersonPage{
-		Person: ines, Mode: Required, Label: "Pixel 9", ShowRecovery: true, RecoveryLeft: 8,
+		Person: ines, Next: "challenge", Label: "Pixel 9", ShowRecovery: true, RecoveryLeft: 8,
 		Sessions: []SessionRow{
 			{Device: "Firefox on Linux", SignedIn: ago(time.Hour), Seen: ago(2 * time.Minute), Methods: []Method{ByPassword, ByAuthenticator}},
 			{SignedIn: ago(5 * time.Hour), Seen: ago(20 * time.Minute), Methods: []Method{ByPassword, ByRecovery}},
@@ -73,7 +73,7 @@ func previewConsole(out Frame) map[string]struct {
 			{Audience: InternalUsers, Before: policy.ModeText(InternalUsers), After: wanted.ModeText(InternalUsers), Changed: true, InScope: 1214, WillEnroll: 1201},
 			{Audience: Contacts, After: wanted.ModeText(Contacts), InScope: 18211, WillEnroll: 4188, Skipped: 5012},
 		},
-		Warnings: []Text{WarnYouEnroll, WarnReEnrol},
+		Warnings: []Text{"You are among them: at your next sign-in you enrol yourself."},
 	}
 
 	return map[string]fixture{
@@ -93,7 +93,7 @@ func previewConsole(out Frame) map[string]struct {
 
 		"console-person": {as, person},
 		"console-person-contact": {own, PersonPage{
-			Notice: PersonReset, Person: clerk, Mode: Required, OptOut: true, Destination: "xxx-xxx-9443", Deliveries: texts[:2], MoreTexts: true,
+			Notice: PersonReset, Person: clerk, Next: "enroll", CanSkip: true, Partial: true, Destination: "xxx-xxx-9443", Deliveries: texts[:2], MoreTexts: true,
 			Reset: may, Unlock: Deed{WhyNot: "Nothing is locked."}, EndSessions: may,
 		}},
 		"console-person-self": {as, with(person, func(p *PersonPage) {
@@ -101,7 +101,7 @@ func previewConsole(out Frame) map[string]struct {
 			p.Reset = Deed{WhyNot: "Another admin does that. You can replace it on your account page."}
 			p.Unlock, p.Disable, p.Delete = Deed{}, Deed{WhyNot: "The portal would have no reachable Master Admin."}, Deed{WhyNot: "The portal would have no reachable Master Admin."}
 		})},
-		"console-person-bare": {as, PersonPage{Person: entra, Mode: Required, Enable: may}},
+		"console-person-bare": {as, PersonPage{Person: entra, Enable: may}},
 
 		"console-confirm-reset":         {as, ask(AskReset)},
 		"console-confirm-reset-missing": {as, with(ask(AskReset), func(p *Confirm) { p.ReasonError = ReasonMissing })},
