@@ -1,14 +1,11 @@
 package gateway
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 
 	"github.com/gofiber/fiber/v2"
 
-	"sallyport/pkg/contract"
 	"sallyport/services/auth-gateway/web"
 )
 
@@ -137,32 +134,4 @@ func pictureOf(c *fiber.Ctx) (*picture, error) {
 		return nil, errors.New("an empty file")
 	}
 	return &picture{Data: data}, nil
-}
-
-// logoPath is where a logo is served: its address changes with it, so that it may be kept for ever.
-func logoPath(path string, p *picture) string {
-	if p == nil || len(p.Data) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(p.Data)
-	return path + "?v=" + hex.EncodeToString(sum[:6])
-}
-
-func (g *gateway) pageLogo(c *fiber.Ctx) error {
-	p, err := g.portal(c.UserContext())
-	if err != nil {
-		return err
-	}
-	logo := p.Logo
-	if c.Path() == "/brand/logo-dark" {
-		logo = p.LogoDark
-	}
-	if logo == nil || len(logo.Data) == 0 {
-		return contract.Refuse(contract.NotFound, "There is no logo.")
-	}
-	c.Set(fiber.HeaderContentType, logo.Type)
-	if c.Query("v") != "" {
-		c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
-	}
-	return c.Send(logo.Data)
 }

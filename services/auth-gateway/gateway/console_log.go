@@ -134,7 +134,7 @@ func (g *gateway) pageAudit(c *fiber.Ctx) error {
 	if unknown != "" {
 		return g.render(c, fiber.StatusUnprocessableEntity, page)
 	}
-	r := auditRequest(f)
+	r := auditQuery(f)
 	r.Cursor = page.Cursor
 	found, err := g.desk.audit(ctx, s, r)
 	if err != nil {
@@ -148,7 +148,7 @@ func (g *gateway) pageAudit(c *fiber.Ctx) error {
 	return g.render(c, fiber.StatusOK, page)
 }
 
-func auditRequest(f web.Filter) contract.AuditListRequest {
+func auditQuery(f web.Filter) contract.AuditListRequest {
 	return contract.AuditListRequest{User: f.User.ID, Action: contract.AuditAction(f.Action), From: f.From, To: until(f.To)}
 }
 
@@ -178,7 +178,7 @@ func (g *gateway) pageAuditCSV(c *fiber.Ctx) error {
 	if unknown != "" {
 		return contract.Refuse(contract.InvalidRequest, "There is nobody with this address.")
 	}
-	r := auditRequest(f)
+	r := auditQuery(f)
 	r.Limit = auditPage
 	first, err := g.desk.audit(c.UserContext(), s, r) // refusals are still a page of their own
 	if err != nil {

@@ -2,8 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -21,10 +27,10 @@ type desk struct {
 	outbox    *store.Outbox
 	now       func() time.Time
 	log       *slog.Logger
-	// origin is where people reach a portal: for the links that are handed out.
-	origin func(ctx context.Context, portalID string) string
-	// changed is told when a portal's document is another now.
-	changed func(ctx context.Context)
+	// publicURL is where people reach a portal that has no address of its own.
+	publicURL string
+	// reload is called when a portal's document is another now.
+	reload func(ctx context.Context) error
 }
 
 // Standings by which a list is filtered, beyond those of the contract.
@@ -135,6 +141,8 @@ type dossier struct {
 	Sessions                           []seat
 	Deliveries                         []contract.DeliveryInfo
 	History                            []contract.AuditEntry
+	// Missing are the services that did not answer; what is theirs is empty.
+	Missing []contract.Service
 	// Names of the people whom History mentions, by id.
 	Names map[string]string
 	May   permits
@@ -173,7 +181,8 @@ type organizationInfo struct {
 // organizationsPage is a page of organizations in the order of their names.
 type organizationsPage struct {
 	Items []organizationInfo
-	Next  string
+	// Next is the cursor of the following page; empty at the end.
+	Next string
 }
 
 // branding is how a portal looks. Nil logos stay as they are; empty ones are removed.
@@ -191,64 +200,150 @@ type picture struct {
 	Data []byte `bson:"data"`
 }
 
-var errNotBuilt = contract.Refuse(contract.Unavailable, "This is not built yet.")
-
-func (d *desk) rules(_ context.Context, _ session) (contract.RulesReply, error) {
-	return contract.RulesReply{}, errNotBuilt
+// scope is what of a portal an admin may see: all of it, or one organization.
+type scope struct {
+	portal string
+	// organization is empty for a Master Admin.
+	organization string
 }
 
-func (d *desk) preview(_ context.Context, _ session, _ contract.Settings) (preview, error) {
-	return preview{}, errNotBuilt
+// scopeOf is the scope of a session, or the refusal of one that is no admin's.
+func (d *desk) scopeOf(ctx context.Context, s session) (scope, error) {
+	switch {
+	case s.Who.MasterAdmin:
+		return scope{portal: s.Portal}, nil
+	case s.Who.OrganizationAdmin && s.Who.Organization != "":
+		return scope{portal: s.Portal, organization: s.Who.Organization}, nil
+	}
+	return scope{}, d.mastersOnly(ctx, s.Portal)
 }
 
-func (d *desk) change(_ context.Context, _ session, _ contract.Settings) (contract.Settings, error) {
-	return contract.Settings{}, errNotBuilt
+// covers tells whether an account is within the scope.
+func (sc scope) covers(u user) bool {
+	return u.Portal == sc.portal && !u.Deleted && (sc.organization == "" || u.Audience == contract.Organization && u.Organization == sc.organization)
 }
 
-func (d *desk) overview(_ context.Context, _ session) (overview, error) {
-	return overview{}, errNotBuilt
+// master refuses a session that is not a Master Admin's.
+func (d *desk) master(ctx context.Context, s session) error {
+	if !s.Who.MasterAdmin {
+		return d.mastersOnly(ctx, s.Portal)
+	}
+	return nil
 }
 
-func (d *desk) people(_ context.Context, _ session, _ listing) (peoplePage, error) {
-	return peoplePage{}, errNotBuilt
+// mastersOnly says who may, to somebody who may not.
+func (d *desk) mastersOnly(ctx context.Context, portalID string) error {
+	const only = "Only a Master Admin of this portal may do this."
+	names, err := d.accounts.masterNames(ctx, portalID, 3)
+	if err != nil || len(names) == 0 {
+		return contract.Refuse(contract.Forbidden, only)
+	}
+	last := len(names) - 1
+	who := names[last]
+	if last > 0 {
+		who = strings.Join(names[:last], ", ") + " or " + who
+	}
+	return contract.Refuse(contract.Forbidden, "%s Ask %s.", only, who)
 }
 
-func (d *desk) person(_ context.Context, _ session, _ string) (dossier, error) {
-	return dossier{}, errNotBuilt
+var errNobody = contract.Refuse(contract.NotFound, "There is no such person.")
+
+// find reads an account that the session may see. Of one that it may not, it says no more than of one that is not
+// there.
+func (d *desk) find(ctx context.Context, s session, id string) (user, error) {
+	sc, err := d.scopeOf(ctx, s)
+	if err != nil {
+		return user{}, err
+	}
+	if !isUserID(id) {
+		return user{}, errNobody
+	}
+	u, err := d.accounts.byID(ctx, contract.Account{Portal: s.Portal, User: id})
+	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.covers(u) {
+		return user{}, errNobody
+	}
+	return u, err
 }
 
-func (d *desk) create(_ context.Context, _ session, _ newPerson) (user, *passwordLink, error) {
-	return user{}, nil, errNotBuilt
+// isUserID tells whether s may be the id of an account: fit for a path and for a field's name.
+func isUserID(s string) bool {
+	for _, c := range s {
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
 }
 
-func (d *desk) amend(_ context.Context, _ session, _ string, _ amendment) (user, error) {
-	return user{}, errNotBuilt
+// reasonOf is what an admin wrote, which they must where must is set.
+func reasonOf(typed string, must bool) (string, error) {
+	typed = strings.TrimSpace(typed)
+	if must && typed == "" {
+		return "", invalid("reason", "Please say why: it is written to the audit log.")
+	}
+	if utf8.RuneCountInString(typed) > 500 {
+		return "", invalid("reason", "The reason may have 500 characters.")
+	}
+	return typed, nil
 }
 
-func (d *desk) remove(_ context.Context, _ session, _, _ string) error { return errNotBuilt }
-
-func (d *desk) reset(_ context.Context, _ session, _, _ string) error { return errNotBuilt }
-
-func (d *desk) unlock(_ context.Context, _ session, _, _ string) error { return errNotBuilt }
-
-func (d *desk) link(_ context.Context, _ session, _ string) (passwordLink, error) {
-	return passwordLink{}, errNotBuilt
+func invalid(field, format string, args ...any) error {
+	e := contract.Refuse(contract.InvalidRequest, format, args...)
+	e.Field = field
+	return e
 }
 
-func (d *desk) endSessions(_ context.Context, _ session, _, _ string) error { return errNotBuilt }
-
-func (d *desk) organizations(_ context.Context, _ session, _, _ string, _ int) (organizationsPage, error) {
-	return organizationsPage{}, errNotBuilt
+// told makes one atomic change of a document and has it in the audit log before it returns: the letter that tells of
+// it is part of the change, so that the log has it even if this process ends here. ok is false where the guard did not
+// hold; then nothing is told.
+func told[T any](ctx context.Context, d *desk, c store.Collection[T], collection, id string, ch store.Change, note contract.AuditNote) (now T, ok bool, err error) {
+	letter, entry, err := d.letter(ctx, note)
+	if err != nil {
+		return now, false, err
+	}
+	if err := d.outbox.Note(ctx, collection, id, letter); err != nil {
+		return now, false, err
+	}
+	ch.Update = withLetter(ch.Update, letter)
+	now, err = c.Apply(ctx, id, ch)
+	if errors.Is(err, store.ErrNotFound) {
+		return now, false, nil
+	}
+	if err != nil {
+		return now, false, err
+	}
+	d.outbox.Relay(collection, id, letter)
+	return now, true, d.audited(ctx, entry)
 }
 
-func (d *desk) audit(_ context.Context, _ session, _ contract.AuditListRequest) (contract.AuditPage, error) {
-	return contract.AuditPage{}, errNotBuilt
+// letter makes the letter of a note, and the call that says the same.
+func (d *desk) letter(ctx context.Context, note contract.AuditNote) (bus.Letter, contract.AuditRequest, error) {
+	entry := contract.AuditRequest{ID: bus.NewID(), AuditNote: note}
+	letter, err := bus.NewLetter(ctx, contract.AccountChanged, entry.ID, note, note.At)
+	return letter, entry, err
 }
 
-func (d *desk) deliveries(_ context.Context, _ session, _ contract.DeliveriesRequest) (contract.DeliveriesPage, error) {
-	return contract.DeliveriesPage{}, errNotBuilt
+// audited waits until the audit log has an entry.
+func (d *desk) audited(ctx context.Context, entry contract.AuditRequest) error {
+	_, err := bus.Request(ctx, d.bus, contract.PolicyAudit, entry)
+	return err
 }
 
-func (d *desk) brand(_ context.Context, _ session) (portal, error) { return portal{}, errNotBuilt }
+// withLetter adds a letter to what an update sets.
+func withLetter(update bson.D, letter bus.Letter) bson.D {
+	out := make(bson.D, 0, len(update)+1)
+	set := store.Put(letter)
+	for _, e := range update {
+		if e.Key == "$set" {
+			set = append(slices.Clone(e.Value.(bson.D)), set...) //nolint:forcetypeassert // made here
+			continue
+		}
+		out = append(out, e)
+	}
+	return append(out, bson.E{Key: "$set", Value: set})
+}
 
-func (d *desk) rebrand(_ context.Context, _ session, _ branding) error { return errNotBuilt }
+// by begins the note of what a session did.
+func (d *desk) by(s session, action contract.AuditAction, about, reason string) contract.AuditNote {
+	return contract.AuditNote{Portal: s.Portal, Action: action, Actor: s.User, User: about, Reason: reason, At: d.now()}
+}
