@@ -185,6 +185,10 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 		if contract.CodeOf(err) == contract.Unauthenticated && err != nil {
 			return g.toSignIn(c, "first", c.OriginalURL())
 		}
+		c.SetUserContext(ctx)
+		if contract.CodeOf(err) == contract.Forbidden && err != nil && (who.admin || who.anyAdmin) {
+			return g.notYours(c)
+		}
 		if err != nil {
 			return err
 		}
@@ -257,14 +261,25 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 		s, _ = g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie))
 	}
 	if s.ID != "" {
-		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email}
+		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email, CanAdmin: isAdmin(s.Who)}
+		if f.User.CanAdmin && !s.Who.MasterAdmin {
+			f.User.AdminOf = s.Who.Organization
+		}
 	}
 	c.Status(status).Set(fiber.HeaderContentType, "text/html; charset=utf-8")
 	return web.Render(c.Response().BodyWriter(), f, p)
 }
 
 // field reads a field of a form's body. Fiber's own way looks into the address first, where no token or code belongs.
-func field(c *fiber.Ctx, name string) string { return string(c.Request().PostArgs().Peek(name)) }
+func field(c *fiber.Ctx, name string) string {
+	if form, err := c.Request().MultipartForm(); err == nil { // a form with a file
+		if values := form.Value[name]; len(values) > 0 {
+			return values[0]
+		}
+		return ""
+	}
+	return string(c.Request().PostArgs().Peek(name))
+}
 
 // formSecret reads a secret field of a form.
 func formSecret(c *fiber.Ctx, name string) secret.String { return secret.New(field(c, name)) }

@@ -8,8 +8,8 @@ import (
 )
 
 // Page is any of the page structs of this package: SignIn, EnrollWelcome, EnrollTOTP, EnrollPhone, Code, Recover,
-// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, SignOut, Error, Docs. Each is plain data, handed over by
-// value; Render does the rest.
+// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, SignOut, Error, Docs, and every ConsolePage. Each is plain
+// data, handed over by value; Render does the rest.
 type Page interface{ page() string } // the name of its template
 
 // Brand is what makes a page the portal's own (B34). Everything but Name may be empty: what is empty is not shown.
@@ -36,6 +36,8 @@ type Person struct {
 	CanEnableSMS bool
 	// CanAdmin puts "Administration" into the menu.
 	CanAdmin bool
+	// AdminOf is the one organization that an organization's admin administers; empty: the whole portal.
+	AdminOf string
 }
 
 // Initials are the first letters of the first and the last name, for the menu on a phone.

@@ -2,6 +2,7 @@ package web
 
 import (
 	_ "embed"
+	"maps"
 	"strconv"
 	"time"
 )
@@ -143,6 +144,7 @@ func Preview() map[string]struct {
 		}
 		all["error-"+strconv.Itoa(status)] = fixture{out, ErrorFor(status, code, "01JP4T6E8Q2V", wait)}
 	}
+	maps.Copy(all, previewConsole(out))
 	return all
 }
 

@@ -18,6 +18,7 @@ import (
 	"math"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -55,9 +56,10 @@ func textsOf(lang string) catalogue {
 	return site.texts["en"]
 }
 
-// parse reads layout.html and parts.html, and beside them each page on its own.
+// parse reads the layout and the parts, and beside them each page on its own.
 func parse(fsys fs.FS, c catalogue) (map[string]*template.Template, error) {
-	shared, err := template.New("layout.html").Funcs(functions(c)).ParseFS(fsys, "templates/layout.html", "templates/parts.html")
+	shared := []string{"templates/layout.html", "templates/parts.html", "templates/console-parts.html"}
+	all, err := template.New("layout.html").Funcs(functions(c)).ParseFS(fsys, shared...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +69,17 @@ func parse(fsys fs.FS, c catalogue) (map[string]*template.Template, error) {
 	}
 	pages := map[string]*template.Template{}
 	for _, name := range names {
-		base := path.Base(name)
-		if base == "layout.html" || base == "parts.html" {
+		if slices.Contains(shared, name) {
 			continue
 		}
-		one, err := shared.Clone()
+		one, err := all.Clone()
 		if err == nil {
 			one, err = one.ParseFS(fsys, name)
 		}
 		if err != nil {
 			return nil, err
 		}
-		pages[strings.TrimSuffix(base, ".html")] = one
+		pages[strings.TrimSuffix(path.Base(name), ".html")] = one
 	}
 	return pages, nil
 }
@@ -107,9 +108,13 @@ type view struct {
 	Page Page
 }
 
-// Kind is the class of the body: one card with one task, a person's home, or the reference.
+// Kind is the class of the body: one card with one task, a person's home, the reference, or the console.
 func (v view) Kind() string {
 	switch v.Page.(type) {
+	case ConsolePage:
+		if v.User != nil && v.User.CanAdmin {
+			return "console"
+		}
 	case Account:
 		return "home"
 	case Docs:
@@ -160,6 +165,12 @@ func (v view) Refusal() refusal {
 		return v.refuse(c, p.Error, p.AttemptsLeft, p.LockedUntil, 0)
 	case StepUp:
 		return v.refuse(c, p.CodeError, p.AttemptsLeft, p.LockedUntil, p.ClockOffset)
+	case Confirm:
+		return v.refuse(c, p.StepUp.CodeError, p.StepUp.AttemptsLeft, p.StepUp.LockedUntil, p.StepUp.ClockOffset)
+	case PersonForm:
+		return v.refuse(c, p.StepUp.CodeError, p.StepUp.AttemptsLeft, p.StepUp.LockedUntil, p.StepUp.ClockOffset)
+	case SettingsPreview:
+		return v.refuse(c, p.StepUp.CodeError, p.StepUp.AttemptsLeft, p.StepUp.LockedUntil, p.StepUp.ClockOffset)
 	case Account:
 		return v.refuse(c, p.StepUp.CodeError, p.StepUp.AttemptsLeft, p.StepUp.LockedUntil, p.StepUp.ClockOffset)
 	}
@@ -199,6 +210,23 @@ func functions(c catalogue) template.FuncMap {
 		"groups": groups,
 		"prose":  prose,
 		"add":    func(a, b int) int { return a + b },
+		"person": personLink,
+		"entry": func(v view, r AuditRow) (e struct {
+			View view
+			Row  AuditRow
+		},
+		) {
+			e.View, e.Row = v, r
+			return e
+		},
+		"group": func(name string, c []Choice) (g struct {
+			Name    string
+			Choices []Choice
+		},
+		) {
+			g.Name, g.Choices = name, c
+			return g
+		},
 	}
 }
 

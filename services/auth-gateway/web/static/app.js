@@ -29,7 +29,7 @@
   };
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    const missing = [...form.elements].filter((e) => e.dataset.missing && !e.value.trim());
+    const missing = event.submitter?.formNoValidate ? [] : [...form.elements].filter((e) => e.dataset.missing && !e.value.trim());
     missing.forEach((e) => complain(e, e.dataset.missing));
     if (missing.length > 0 || form.dataset.busy) {
       event.preventDefault();
@@ -134,6 +134,11 @@
       code.form.requestSubmit();
     });
   }
+
+  // A colour is shown as it will look while it is chosen.
+  all("[data-sample]", (input) => input.addEventListener("input", () => {
+    $("#" + input.dataset.sample).src = "/admin/branding/sample.svg?accent=" + encodeURIComponent(input.value);
+  }));
 
   // Where a phone's keyboard would hide what there is to see, only a reader with a mouse is taken to the field.
   if (matchMedia("(pointer: fine)").matches) $("[data-focus]")?.focus({ preventScroll: true });
