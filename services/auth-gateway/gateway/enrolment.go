@@ -32,24 +32,34 @@ func (f *signIns) startTOTP(ctx context.Context, p portal, id, token string) (si
 	if _, err := f.unenrolled(ctx, s, revision); err != nil {
 		return signIn{}, seed{}, err
 	}
-	r, err := bus.Request(ctx, f.bus, contract.TOTPBegin, contract.TOTPBeginRequest{
-		Account: s.account(), Enrolment: s.Enrolment, Issuer: p.Name, Label: s.Who.Email, Epoch: s.Epoch,
-	})
+	shown, err := f.showSeed(ctx, p, s.Who, s.Enrolment, s.Epoch)
 	if err != nil {
 		return signIn{}, seed{}, err
-	}
-	uri, err := f.seal.OpenField(r.URI, contract.PurposeSeed, s.account())
-	if err != nil {
-		return signIn{}, seed{}, err
-	}
-	parsed, err := url.Parse(uri.Reveal())
-	if err != nil {
-		return signIn{}, seed{}, errors.New("totp-svc sent a key URI that does not parse")
 	}
 	if s, err = f.started(ctx, s, revision); err != nil {
 		return signIn{}, seed{}, err
 	}
-	return s, seed{uri: uri, key: secret.New(parsed.Query().Get("secret"))}, nil
+	return s, shown, nil
+}
+
+// showSeed asks for the secret of an enrolment, which is made when it is asked for first.
+func (f *signIns) showSeed(ctx context.Context, p portal, who profile, enrolment string, epoch contract.Epoch) (seed, error) {
+	account := contract.Account{Portal: p.ID, User: who.ID}
+	r, err := bus.Request(ctx, f.bus, contract.TOTPBegin, contract.TOTPBeginRequest{
+		Account: account, Enrolment: enrolment, Issuer: p.Name, Label: who.Email, Epoch: epoch,
+	})
+	if err != nil {
+		return seed{}, err
+	}
+	uri, err := f.seal.OpenField(r.URI, contract.PurposeSeed, account)
+	if err != nil {
+		return seed{}, err
+	}
+	parsed, err := url.Parse(uri.Reveal())
+	if err != nil {
+		return seed{}, errors.New("totp-svc sent a key URI that does not parse")
+	}
+	return seed{uri: uri, key: secret.New(parsed.Query().Get("secret"))}, nil
 }
 
 // unenrolled makes sure that the person still has no factor. Of an enrolling sign-in only the password is known, which
@@ -81,13 +91,13 @@ func (f *signIns) started(ctx context.Context, s signIn, revision uint64) (signI
 	if err != nil {
 		return signIn{}, err
 	}
-	f.tellStarted(ctx, s)
+	f.tellStarted(ctx, s.account(), s.Factor, s.Enrolment, s.Epoch)
 	return s, nil
 }
 
-func (f *signIns) tellStarted(ctx context.Context, s signIn) {
-	err := bus.Publish(ctx, f.bus, contract.EnrolmentStarted, "started-"+s.Enrolment, contract.EnrolmentFact{
-		Account: s.account(), FactorInfo: contract.FactorInfo{Factor: s.Factor, Enrolment: s.Enrolment, Since: f.now()}, Epoch: s.Epoch,
+func (f *signIns) tellStarted(ctx context.Context, who contract.Account, factor contract.Factor, enrolment string, epoch contract.Epoch) {
+	err := bus.Publish(ctx, f.bus, contract.EnrolmentStarted, "started-"+enrolment, contract.EnrolmentFact{
+		Account: who, FactorInfo: contract.FactorInfo{Factor: factor, Enrolment: enrolment, Since: f.now()}, Epoch: epoch,
 	})
 	if err != nil {
 		f.log.Warn("enrolment start not published", slog.Any("error", err))
@@ -121,7 +131,7 @@ func (f *signIns) startSMS(ctx context.Context, p portal, id, token, phone strin
 	s.Started = true
 	out, err := f.text(ctx, p, s, revision, phone)
 	if err == nil && first {
-		f.tellStarted(ctx, out.signIn)
+		f.tellStarted(ctx, out.account(), out.Factor, out.Enrolment, out.Epoch)
 	}
 	return out, err
 }
@@ -138,47 +148,68 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	} else if err != nil {
 		return outcome{}, err
 	}
-	sealed, err := f.sealCode(code, s.account())
-	if err != nil {
-		return outcome{}, err
-	}
-	var c contract.Confirmation
-	way, methods := stepConfirmed, []string{"pwd", "otp"}
-	switch s.Factor {
-	case contract.FactorTOTP:
-		c, err = bus.Request(ctx, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: s.account(), Enrolment: s.Enrolment, Code: sealed, Label: label})
-		switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal is the person's to see
-		case contract.Conflict:
-			// Active already, and its answer was lost before policy-svc heard of it. The person has a factor now, and
-			// proves it by signing in.
-			return f.finish(ctx, s, revision, stepReenter, nil)
-		case contract.NotFound:
-			return outcome{}, contract.Refuse(contract.Conflict, "This QR code was replaced on another device. Please scan the new one.")
-		}
-	case contract.FactorSMS:
-		if s.Challenge == "" {
-			return outcome{}, contract.Refuse(contract.Conflict, "No code has been sent yet.")
-		}
-		c, err = bus.Request(ctx, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: s.account(), Challenge: s.Challenge, Flow: s.ID, Enrolment: s.Enrolment, Code: sealed})
-		methods = []string{"pwd", "sms"}
+	made, way, methods := newFactor{who: s.account(), factor: s.Factor, enrolment: s.Enrolment, label: label}, stepConfirmed, []string{"pwd", "otp"}
+	if s.Factor == contract.FactorSMS {
+		made.text, methods = textChallenge{s.Challenge, s.ID, contract.ForEnrolment}, []string{"pwd", "sms"}
 		if !p.SMSWithoutRelogin {
 			way = stepReenter
 		}
 	}
-	if err != nil {
+	switch err := f.activate(ctx, made, code, ""); {
+	case errors.Is(err, errActiveAlready):
+		// Its answer was lost before policy-svc heard of it. The person has a factor now, and proves it by signing in.
+		return f.finish(ctx, s, revision, stepReenter, nil)
+	case err != nil:
 		f.noteLock(ctx, s, revision, err)
 		return outcome{}, err
 	}
+	return f.finish(ctx, s, revision, way, methods)
+}
+
+// newFactor is a factor that waits for its first code: in a sign-in, or on the account page.
+type newFactor struct {
+	who       contract.Account
+	factor    contract.Factor
+	enrolment string
+	label     string        // of an authenticator
+	text      textChallenge // of a telephone
+}
+
+var errActiveAlready = contract.Refuse(contract.Conflict, "Your authenticator app is set up already.")
+
+// activate takes the code that proves a new factor, makes the enrolment count, and ends the person's sessions but one
+// ("" for all of them).
+func (f *signIns) activate(ctx context.Context, n newFactor, code secret.String, keep string) error {
+	sealed, err := f.sealCode(code, n.who)
+	if err != nil {
+		return err
+	}
+	var c contract.Confirmation
+	switch n.factor {
+	case contract.FactorTOTP:
+		c, err = bus.Request(ctx, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: n.who, Enrolment: n.enrolment, Code: sealed, Label: n.label})
+		switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal is the person's to see
+		case contract.Conflict:
+			return errActiveAlready
+		case contract.NotFound:
+			return contract.Refuse(contract.Conflict, "This QR code was replaced on another device. Please scan the new one.")
+		}
+	case contract.FactorSMS:
+		if n.text.challenge == "" {
+			return contract.Refuse(contract.Conflict, "No code has been sent yet.")
+		}
+		c, err = bus.Request(ctx, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: n.who, Challenge: n.text.challenge, Flow: n.text.flow, Enrolment: n.enrolment, Code: sealed})
+	}
+	if err != nil {
+		return err
+	}
 	// Recorded before the person is told: an enrolment that nobody counts would let a stranger with the password
 	// enrol again. Should this process die here, the confirming service's own event records it.
-	record := contract.RecordRequest{Account: s.account(), FactorInfo: c.FactorInfo, Epoch: c.Epoch}
+	record := contract.RecordRequest{Account: n.who, FactorInfo: c.FactorInfo, Epoch: c.Epoch}
 	if _, err := bus.Request(ctx, f.bus, contract.PolicyRecord, record); err != nil {
-		return outcome{}, err
+		return err
 	}
-	if err := f.sessions.endOthers(ctx, s.account(), ""); err != nil {
-		return outcome{}, err
-	}
-	return f.finish(ctx, s, revision, way, methods)
+	return f.sessions.endOthers(ctx, n.who, keep)
 }
 
 // skip remembers that the person declined to enrol, where policy allows it.
@@ -190,9 +221,11 @@ func (f *signIns) skip(ctx context.Context, id, token string) (outcome, error) {
 	if !s.CanSkip {
 		return outcome{}, contract.Refuse(contract.Forbidden, "Your portal asks you to set this up.")
 	}
-	if _, err := bus.Request(ctx, f.bus, contract.PolicySkip, contract.SkipRequest{DecideRequest: s.Who.decideRequest(s.Portal)}); err != nil {
+	d, err := bus.Request(ctx, f.bus, contract.PolicySkip, contract.SkipRequest{DecideRequest: s.Who.decideRequest(s.Portal)})
+	if err != nil {
 		return outcome{}, err
 	}
+	s.CanEnable = canEnable(d, s.Who.Audience)
 	return f.finish(ctx, s, revision, stepSkipped, []string{"pwd"})
 }
 

@@ -70,7 +70,7 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset); err != nil {
+	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset, ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.check(t.Context(), old.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {

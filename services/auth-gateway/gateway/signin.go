@@ -51,6 +51,11 @@ type signIn struct {
 	// LockedUntil is when the factor opens that was closed by a code typed here.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
 
+	// Reset is when and why the person must enrol again, where that was not their own doing.
+	Reset *contract.ResetNote `json:"reset,omitempty"`
+	// CanEnable is for the session; see there.
+	CanEnable bool `json:"can_enable,omitempty"`
+
 	// ReturnTo is the page first asked for: a path of ours.
 	ReturnTo string `json:"return_to,omitempty"`
 }
@@ -157,10 +162,11 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 // follow takes over what a decision says.
 func (s *signIn) follow(d contract.Decision) {
 	s.Factor, s.CanSkip, s.Epoch = d.Factor, d.CanSkip, d.Epoch
-	s.Enrolment, s.Label = "", ""
+	s.Enrolment, s.Label, s.Reset, s.CanEnable = "", "", nil, canEnable(d, s.Who.Audience)
 	switch d.Action { //nolint:exhaustive // nothing more to know when allowed
 	case contract.Enroll:
-		s.Enrolment = bus.NewID()
+		s.Enrolment, s.Reset = bus.NewID(), toldReset(d)
+		s.Again = s.Again || s.Reset != nil
 	case contract.Challenge:
 		for _, i := range d.Factors {
 			if i.Factor == d.Factor {
@@ -168,6 +174,20 @@ func (s *signIn) follow(d contract.Decision) {
 			}
 		}
 	}
+}
+
+// canEnable tells whether "Enable 2FA SMS" is for this person: a contact who may have a second factor, has none, and was
+// let in without.
+func canEnable(d contract.Decision, a contract.Audience) bool {
+	return a == contract.Organization && d.Action == contract.Allow && d.MayEnroll && len(d.Factors) == 0
+}
+
+// toldReset is the reset that a person is told of: one that somebody else made.
+func toldReset(d contract.Decision) *contract.ResetNote {
+	if d.Reset != nil && (d.Reset.Cause == contract.ResetByAdmin || d.Reset.Cause == contract.ResetByOperator) {
+		return d.Reset
+	}
+	return nil
 }
 
 func (f *signIns) decide(ctx context.Context, portalID string, who profile) (contract.Decision, error) {
@@ -242,7 +262,9 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 
 // open hands out the session of a sign-in that is complete. Only who moved it there (or created it there) calls this.
 func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome, error) {
-	v, token, err := f.sessions.create(ctx, s.Portal, s.Who, methods)
+	v, token, err := f.sessions.open(ctx, session{
+		Portal: s.Portal, User: s.User, Who: s.Who, Methods: methods, ExpiresAt: f.now().Add(sessionLife), CanEnable: s.CanEnable,
+	})
 	if err != nil {
 		return outcome{}, err
 	}
