@@ -26,11 +26,15 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	if err != nil {
 		return err
 	}
-	if factor, err := livingOf(d, s.Who.Audience); err == nil {
+	factor, err := livingOf(d, s.Who.Audience)
+	switch {
+	case err == nil:
 		text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
 		if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
 			return err
 		}
+	case s.Who.Federated:
+		return contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
 	}
 	now := g.now()
 	_, err = g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/base64"
+	"log/slog"
 	"time"
 
 	"sallyport/pkg/contract"
@@ -45,7 +46,7 @@ func (g *gateway) apiConfirmTOTP(ctx context.Context, in *confirmTOTPRequest) (*
 	out, err := g.accountOf(ctx, s)
 	if err != nil {
 		// The old token is dead: who does not get the new one has done it all for nothing.
-		g.svc.Log.WarnContext(ctx, "account not read after an authenticator was confirmed", "error", err)
+		g.svc.Log.Warn("account not read after an authenticator was confirmed", slog.String("request_id", requestID(ctx)), slog.Any("error", err))
 		out = Account{User: userOf(s.Who), Factors: []Factor{}}
 	}
 	out.Session = &SessionToken{Token: token.Reveal(), ExpiresAt: s.ExpiresAt}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"sallyport/pkg/bus"
@@ -194,6 +193,3 @@ func hasFactor(d contract.Decision, a contract.Audience) bool {
 	_, ok := factorIn(d, factorOf(a))
 	return ok
 }
-
-// isOver tells of a refusal that what was begun here is over.
-func isOver(err error) bool { return errors.Is(err, errNotBegun) || errors.Is(err, errActiveAlready) }

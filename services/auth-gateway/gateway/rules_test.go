@@ -108,7 +108,15 @@ func TestASessionEndsByTheClock(t *testing.T) {
 	if !s.steppedUp(now.Add(time.Hour+stepUpLife-1)) || s.steppedUp(now.Add(time.Hour+stepUpLife)) {
 		t.Error("a step-up is not good for five minutes")
 	}
-	if (session{AuthTime: now, Methods: []string{"pwd"}}).fresh(now) {
+	plain := session{AuthTime: now, Methods: []string{"pwd"}}
+	if plain.fresh(now) || plain.proven(true, now) {
 		t.Error("a password alone is fresh")
+	}
+	if !plain.proven(false, now.Add(stepUpLife-1)) || plain.proven(false, now.Add(stepUpLife)) {
+		t.Error("the password of somebody without a factor is not good for five minutes")
+	}
+	begun := &enrolling{BegunAt: now}
+	if !begun.live(now.Add(enrollingLife-1)) || begun.live(now.Add(enrollingLife)) || (*enrolling)(nil).live(now) {
+		t.Error("an authenticator is not shown for ten minutes")
 	}
 }
