@@ -155,11 +155,11 @@ func (g *gateway) askStepUp(c *fiber.Ctx, status int, action string, why web.Tex
 	if strings.HasPrefix(action, "/admin/") {
 		page.Cancel = "/admin"
 	}
-	c.Request().PostArgs().VisitAll(func(name, value []byte) {
+	for name, value := range c.Request().PostArgs().All() {
 		if !slices.Contains(stepUpOwn, string(name)) {
 			page.Carry = append(page.Carry, web.Field{Name: string(name), Value: string(value)})
 		}
-	})
+	}
 	if page.StepUpFields, err = g.stepUpFields(c, s, hasFactor(d, s.Who.Audience), refusal); err != nil {
 		return err
 	}

@@ -46,16 +46,40 @@ type hint struct{ word, name string }
 
 // browsers are looked for in this order: nearly all of them claim to be Chrome and Safari as well.
 var browsers = []hint{
-	{"Edg/", "Edge"}, {"EdgA/", "Edge"}, {"EdgiOS/", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"},
-	{"Vivaldi/", "Vivaldi"}, {"YaBrowser/", "Yandex Browser"}, {"DuckDuckGo/", "DuckDuckGo"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
-	{"HeadlessChrome/", "Chrome"}, {"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Chromium/", "Chromium"}, {"Safari/", "Safari"},
-	{"curl/", "curl"}, {"Wget/", "Wget"}, {"python-requests/", "Python"}, {"Go-http-client/", "a Go program"}, {"okhttp/", "an Android app"},
+	{"Edg/", "Edge"},
+	{"EdgA/", "Edge"},
+	{"EdgiOS/", "Edge"},
+	{"OPR/", "Opera"},
+	{"SamsungBrowser/", "Samsung Internet"},
+	{"Vivaldi/", "Vivaldi"},
+	{"YaBrowser/", "Yandex Browser"},
+	{"DuckDuckGo/", "DuckDuckGo"},
+	{"Firefox/", "Firefox"},
+	{"FxiOS/", "Firefox"},
+	{"HeadlessChrome/", "Chrome"},
+	{"CriOS/", "Chrome"},
+	{"Chrome/", "Chrome"},
+	{"Chromium/", "Chromium"},
+	{"Safari/", "Safari"},
+	{"curl/", "curl"},
+	{"Wget/", "Wget"},
+	{"python-requests/", "Python"},
+	{"Go-http-client/", "a Go program"},
+	{"okhttp/", "an Android app"},
 }
 
 // systems are looked for in this order: an Android is a Linux, and an iPhone is "like Mac OS X".
 var systems = []hint{
-	{"Windows", "Windows"}, {"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"},
-	{"Macintosh", "Mac"}, {"Mac OS X", "Mac"}, {"Linux", "Linux"}, {"FreeBSD", "FreeBSD"}, {"OpenBSD", "OpenBSD"},
+	{"Windows", "Windows"},
+	{"iPhone", "iPhone"},
+	{"iPad", "iPad"},
+	{"Android", "Android"},
+	{"CrOS", "ChromeOS"},
+	{"Macintosh", "Mac"},
+	{"Mac OS X", "Mac"},
+	{"Linux", "Linux"},
+	{"FreeBSD", "FreeBSD"},
+	{"OpenBSD", "OpenBSD"},
 }
 
 // readAgent finds browser and system in a User-Agent. Only names from the lists above come out of it, whatever goes in.
