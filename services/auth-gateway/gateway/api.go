@@ -280,7 +280,7 @@ func (g *gateway) apiSignOut(ctx context.Context, _ *struct{}) (*struct{}, error
 type stepUpRequest struct {
 	Body struct {
 		Password secret.String `json:"password" maxLength:"256" doc:"The password of the account."`
-		Code     secret.String `json:"code" maxLength:"64" doc:"A current code: from the authenticator app, or the one that step-up/send has texted."`
+		Code     secret.String `json:"code,omitempty" maxLength:"64" doc:"A current code: from the authenticator app, or the one that step-up/send has texted. Who has no second factor needs none."`
 	}
 }
 

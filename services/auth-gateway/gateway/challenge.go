@@ -148,7 +148,7 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 		return outcome{}, err
 	}
 	// Should this process die here, totp-svc's own event resets the person.
-	reset := contract.ResetRequest{Account: s.account(), Reset: "recovery-" + r.Recovery, Actor: "recovery", Reason: "recovery code used"}
+	reset := contract.ResetRequest{Account: s.account(), Reset: "recovery-" + r.Recovery, Actor: "recovery", Cause: contract.ResetByRecovery, Reason: "recovery code used"}
 	if _, err := bus.Request(ctx, f.bus, contract.PolicyReset, reset); err != nil {
 		return outcome{}, err
 	}
