@@ -401,7 +401,11 @@ func TestB30B31B33RecoveryOnPages(t *testing.T) {
 	codes := sut.Want[set](t, http.StatusOK, p.Do("POST", "/v1/account/recovery-codes", session, nil)).Codes
 	for n := range 8 {
 		s := p.BeginSignIn(agent)
-		stands(t, sut.Want[sut.SignIn](t, http.StatusOK, p.Do("POST", s.Path("/recover"), s.Token, map[string]string{"recovery_code": codes[n]})), "enroll")
+		recovered := sut.Want[sut.SignIn](t, http.StatusOK, p.Do("POST", s.Path("/recover"), s.Token, map[string]string{"recovery_code": codes[n]}))
+		stands(t, recovered, "enroll")
+		if recovered.CodesLeft == nil || *recovered.CodesLeft != 9-n {
+			t.Errorf("after code %d there are %v left", n+1, recovered.CodesLeft)
+		}
 		dead(t, p, session) // B31
 		if n < 7 {
 			_, session = p.EnrolTOTP(agent)

@@ -159,6 +159,7 @@ type SignIn struct {
 	ExpiresAt      time.Time     `json:"expires_at"`
 	Session        *SessionToken `json:"session"`
 	Reset          *Reset        `json:"reset"`
+	CodesLeft      *int          `json:"recovery_codes_left"`
 }
 
 // Path is the sign-in's path, with something after it.

@@ -44,6 +44,9 @@ func (g *gateway) refuseAccount(c *fiber.Ctx, err error) error {
 	return g.showAccount(c, refusalStatus(e), say, nil)
 }
 
+// sessionsShown is how many sessions the account page lists; it counts them all, and the API lists them all.
+const sessionsShown = 20
+
 // showAccount shows the account page; refusal says why recovery codes were not made. An answer of 4xx has its notice
 // shown as a refusal.
 func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal *contract.Error) error {
@@ -64,7 +67,9 @@ func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal
 	for _, m := range s.Methods {
 		page.Methods = append(page.Methods, web.Method(m))
 	}
-	for _, own := range g.sessions.list(s.account()) {
+	live := g.sessions.list(s.account())
+	page.OtherSessions = len(live) - 1
+	for _, own := range live[:min(len(live), sessionsShown)] {
 		page.Sessions = append(page.Sessions, web.OwnSession{
 			ID: own.ID, Current: own.ID == s.ID, Browser: own.Device.Browser, System: own.Device.System, Network: own.Device.Network,
 			SignedInAt: own.AuthTime, SeenAt: own.SeenAt,

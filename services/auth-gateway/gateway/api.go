@@ -28,6 +28,7 @@ type SignIn struct {
 	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier" doc:"Why the text message failed."`
 	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, where that is known."`
 	LockedUntil  *time.Time    `json:"locked_until,omitempty" doc:"No code is taken before."`
+	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left after one was spent in this sign-in."`
 	Reset        *Reset        `json:"reset,omitempty" doc:"Why a factor must be enrolled again, where somebody else saw to that."`
 	ExpiresAt    time.Time     `json:"expires_at" doc:"When the sign-in ends by itself."`
 	Session      *SessionToken `json:"session,omitempty" doc:"The session, given once, by the call that completed the sign-in."`
@@ -41,7 +42,7 @@ type SessionToken struct {
 
 // view is what a client may see of an outcome.
 func (g *gateway) view(o outcome) SignIn {
-	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, LockedUntil: o.lockedUntil}
+	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, LockedUntil: o.lockedUntil, CodesLeft: o.CodesLeft}
 	if o.Status == StatusEnroll || o.Status == StatusChallenge {
 		v.Factor, v.CanSkip, v.Reset = string(o.Factor), o.CanSkip && o.Status == StatusEnroll, resetOf(o.Reset)
 		if o.Factor == contract.FactorSMS && (o.Challenge != "" || o.Status == StatusChallenge) {

@@ -165,6 +165,7 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 		// Policy no longer requires a factor of this person; who recovered one enrols all the same.
 		s.Enrolment, s.Factor = bus.NewID(), factorOf(s.Who.Audience)
 	}
+	s.CodesLeft = &r.CodesLeft
 	s.CanSkip = false // this journey is about a new factor; who wants none may decline at a later sign-in, where policy lets them
 	s, _, err = f.advance(ctx, s, revision, stepRecovered)
 	return outcome{signIn: s}, err

@@ -172,6 +172,9 @@ func (g *gateway) pageEnroll(c *fiber.Ctx) error {
 		return answer
 	}
 	page := web.EnrollWelcome{Factor: web.Factor(s.Factor), CanSkip: s.CanSkip, Again: s.Again}
+	if s.CodesLeft != nil {
+		page.Recovered, page.CodesLeft = true, *s.CodesLeft
+	}
 	if s.Reset != nil {
 		page.ResetAt, page.ResetCause = s.Reset.At, web.ResetCause(s.Reset.Cause)
 	}

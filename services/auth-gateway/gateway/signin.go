@@ -53,6 +53,8 @@ type signIn struct {
 
 	// Reset is when and why the person must enrol again, where that was not their own doing.
 	Reset *contract.ResetNote `json:"reset,omitempty"`
+	// CodesLeft is how many recovery codes are left after one was spent here; nil when none was.
+	CodesLeft *int `json:"codes_left,omitempty"`
 	// CanEnable is for the session; see there.
 	CanEnable bool `json:"can_enable,omitempty"`
 

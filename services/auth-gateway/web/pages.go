@@ -108,6 +108,8 @@ type EnrollWelcome struct {
 	Again   bool // the person had a factor before: it was reset, replaced by a recovery code, or the portal began anew
 	Error   Text
 
+	Recovered  bool       // a recovery code was spent on the way here
+	CodesLeft  int        // of them; a warning when it is 3 or fewer
 	ResetAt    time.Time  // when somebody else reset it; zero: nobody did
 	ResetCause ResetCause // who
 }
@@ -214,20 +216,18 @@ type Account struct {
 	Credentials []Credential
 	CanAddTOTP  bool // "Set up authenticator app": POST /account/factors/totp
 
-	CanRecover   bool // may have recovery codes: POST /account/recovery-codes
-	RecoveryLeft int  // a warning when it is 3 or fewer
-	RecoveryMade bool // has been given codes before
-	RecoveryOpen bool // the form is open: it was refused a moment ago
-	StepUpNeeded bool // the form asks for password and code
-	StepUp       StepUpFields
-	SignedInAt   time.Time
-	Until        time.Time
-	Methods      []Method     // how, in order
-	Sessions     []OwnSession // the newest first, this one among them; "Sign out there": POST /account/sessions/sign-out-others
+	CanRecover    bool // may have recovery codes: POST /account/recovery-codes
+	RecoveryLeft  int  // a warning when it is 3 or fewer
+	RecoveryMade  bool // has been given codes before
+	RecoveryOpen  bool // the form is open: it was refused a moment ago
+	StepUpNeeded  bool // the form asks for password and code
+	StepUp        StepUpFields
+	SignedInAt    time.Time
+	Until         time.Time
+	Methods       []Method     // how, in order
+	Sessions      []OwnSession // the newest first
+	OtherSessions int          // how many there are besides this one, listed or not; "Sign out there": POST /account/sessions/sign-out-others
 }
-
-// OtherSessions is how many there are besides this one.
-func (a Account) OtherSessions() int { return max(0, len(a.Sessions)-1) }
 
 // OwnSession is one place where the person is signed in. POST /account/sessions/end: session.
 type OwnSession struct {

@@ -49,7 +49,7 @@ func Preview() map[string]struct {
 			{ID: "S1", Current: true, Browser: "Firefox", System: "Windows", Network: "203.0.113.0/24", SignedInAt: in(-9 * time.Minute), SeenAt: now},
 			{ID: "S2", Browser: "Safari", System: "iPhone", Network: "2001:db8:7:1::/64", SignedInAt: in(-3 * time.Hour), SeenAt: in(-20 * time.Minute)},
 			{ID: "S3", Network: "198.51.100.0/24", SignedInAt: in(-11 * time.Hour), SeenAt: in(-25 * time.Minute)},
-		},
+		}, OtherSessions: 2,
 	}
 	codes := RecoveryCodes{Email: "dana@northwind.test", Replaced: true, Codes: []string{
 		"7KQ2-M9XD-4TBN-W3HR", "C8VF-2PLJ-9KDS-6QYM", "X4NR-7HTB-3GWZ-8VCP", "L9DM-5SFK-2YXQ-7RNB", "H3WT-8CPG-6VJM-4DKL",
@@ -76,7 +76,8 @@ func Preview() map[string]struct {
 		"enroll-welcome-sms":   {out, EnrollWelcome{Factor: SMS, CanSkip: true}},
 		"enroll-welcome-again": {out, EnrollWelcome{Factor: TOTP, Again: true, Error: Unavailable}},
 
-		"enroll-welcome-reset": {out, EnrollWelcome{Factor: TOTP, Again: true, ResetAt: in(-time.Hour), ResetCause: ResetByAdmin}},
+		"enroll-welcome-recovered": {out, EnrollWelcome{Factor: SMS, Again: true, Recovered: true, CodesLeft: 2}},
+		"enroll-welcome-reset":     {out, EnrollWelcome{Factor: TOTP, Again: true, ResetAt: in(-time.Hour), ResetCause: ResetByAdmin}},
 
 		"enroll-totp":        {out, totp},
 		"enroll-totp-wrong":  {out, with(totp, func(p *EnrollTOTP) { p.Error, p.AttemptsLeft, p.Label = CodeWrong, 4, "Pixel 9" })},
@@ -111,14 +112,14 @@ func Preview() map[string]struct {
 
 		"account": {as, home},
 		"account-few": {as, with(home, func(p *Account) {
-			p.Notice, p.RecoveryLeft, p.Sessions = FactorReplaced, 2, p.Sessions[:2]
+			p.Notice, p.RecoveryLeft, p.Sessions, p.OtherSessions = FactorReplaced, 2, p.Sessions[:2], 1
 		})},
 		"account-asked": {as, with(home, func(p *Account) {
 			p.RecoveryLeft, p.RecoveryOpen = 0, true
 			p.StepUp.CodeError, p.StepUp.AttemptsLeft = CodeWrong, 3
 		})},
 		"account-contact": {contact, with(home, func(p *Account) {
-			p.Credentials, p.CanRecover, p.Sessions, p.Methods = nil, false, p.Sessions[:1], []Method{ByPassword}
+			p.Credentials, p.CanRecover, p.OtherSessions, p.Methods = nil, false, 0, []Method{ByPassword}
 		})},
 		"account-sms": {as, with(home, func(p *Account) {
 			p.Credentials = []Credential{{Factor: SMS, Destination: masked, Since: in(-24 * time.Hour), CanReplace: true}}
@@ -129,7 +130,7 @@ func Preview() map[string]struct {
 			p.Notice, p.Refused = FactorNotRemovable, true
 		})},
 		"account-reset": {as, with(home, func(p *Account) {
-			p.Credentials, p.CanRecover, p.CanAddTOTP, p.Sessions, p.Methods = nil, false, true, p.Sessions[:1], []Method{ByPassword}
+			p.Credentials, p.CanRecover, p.CanAddTOTP, p.OtherSessions, p.Methods = nil, false, true, 0, []Method{ByPassword}
 			p.ResetAt, p.ResetCause = in(-48*time.Hour), ResetByOperator
 		})},
 		"account-fresh": {as, with(home, func(p *Account) {

@@ -340,6 +340,7 @@ func TestWords(t *testing.T) {
 		{"B18", "account-refused", "Your portal requires a second factor, so it cannot be removed. You can replace it."},
 		{"B29", "enroll-welcome-reset", "An administrator reset your two-factor sign-in on"},
 		{"B29", "account-reset", "The operator of your portal reset your two-factor sign-in on"},
+		{"B33", "enroll-welcome-recovered", "Your recovery code is used up. 2 recovery codes left."},
 		{"B33", "done-few", "2 recovery codes left."},
 		{"B33", "account-few", "Only 2 codes are left."},
 		{"B33", "account-asked", "None is left."},
