@@ -174,6 +174,39 @@ func TestB22EnableSMS(t *testing.T) {
 	sut.Expect(t, p.Do("POST", "/v1/account/factors/sms/enable", agents, nil), 403, "forbidden")
 }
 
+// TestB22WhereOptional: who was never asked may wish for it, and may think better of it at the next sign-in.
+func TestB22WhereOptional(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	adminKey, adminSession := p.EnrolTOTP(admin)
+	sut.Expect(t, p.Do("POST", "/v1/account/factors/sms/enable", adminSession, nil), 403, "forbidden")
+	modes(t, p, adminSession, adminKey, func(s *sut.Settings) { s.Organizations.Mode = "optional" })
+	v := newVisitor(t, p)
+	v.signIn(clerk)
+	v.at("/account")
+	v.says("Enable 2FA SMS")
+	v.get("/account/factors/sms/enable")
+	v.post("/account/factors/sms/enable", nil)
+	v.at("/sign-in")
+	v.signIn(clerk)
+	v.at("/sign-in/enroll")
+	v.post("/sign-in/enroll/skip", nil)
+	v.at("/account")
+	v.says("Enable 2FA SMS")
+	plain := p.BeginSignIn(clerk)
+	stands(t, plain, "complete")
+
+	// Switched off meanwhile: the menu of an old session still offers it, and is told what holds now.
+	modes(t, p, adminSession, adminKey, func(s *sut.Settings) { s.Organizations.Mode = "off" })
+	v.get("/account/factors/sms/enable")
+	if v.page.status != 403 {
+		t.Errorf("the dialog where there is no second factor: status %d", v.page.status)
+	}
+	v.says("Your portal does not use a second factor at present.")
+	sut.Expect(t, p.Do("POST", "/v1/account/factors/sms/enable", plain.Session.Token, nil), 403, "forbidden")
+	who(t, p, plain.Session.Token)
+}
+
 // TestB22EnableSMSOnPages: the menu offers it to who has skipped, and to nobody else.
 func TestB22EnableSMSOnPages(t *testing.T) {
 	t.Parallel()
@@ -232,6 +265,8 @@ func TestB18B16ReplaceOnPages(t *testing.T) {
 	v.says("Replace", "Rename")
 	v.post("/account/factors/totp", nil)
 	v.says("Is it still you?", "You are about to change how you sign in.")
+	v.post("/account/factors/totp", form{"password": "", "code": ""})
+	v.says("Is it still you?", "Please enter password")
 	v.post("/account/factors/totp", form{"password": "wrong", "code": p.Code(key)})
 	v.says("Is it still you?", "That password is not right.")
 	v.post("/account/factors/totp", form{"password": sut.DemoPassword, "code": sut.WrongCode(t, key, p.Now())})

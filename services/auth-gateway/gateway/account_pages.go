@@ -111,6 +111,8 @@ func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *
 	}
 	switch {
 	case refusal == nil:
+	case refusal.Field == "password":
+		f.PasswordError = web.PasswordMissing
 	case refusal.Code == contract.InvalidCredentials:
 		f.PasswordError = web.PasswordWrong
 	default:
@@ -128,11 +130,15 @@ func (g *gateway) proof(c *fiber.Ctx, why web.Text, ok func(session) bool) (s se
 	if ok(s) {
 		return s, true, nil
 	}
-	password, code := formSecret(c, "password"), formSecret(c, "code")
-	if password.Empty() && code.Empty() {
+	if !c.Request().PostArgs().Has("password") {
 		return s, false, g.askStepUp(c, fiber.StatusOK, c.Path(), why, nil)
 	}
-	if err := g.stepUp(c.UserContext(), s, password, code); err != nil {
+	password, code := formSecret(c, "password"), formSecret(c, "code")
+	err := error(errPasswordMissing)
+	if !password.Empty() {
+		err = g.stepUp(c.UserContext(), s, password, code)
+	}
+	if err != nil {
 		e := contract.AsError(err)
 		if e.Code == contract.Unavailable || e.Code == contract.InternalError || e.Code == contract.Unauthenticated {
 			return s, false, err
@@ -142,6 +148,8 @@ func (g *gateway) proof(c *fiber.Ctx, why web.Text, ok func(session) bool) (s se
 	s.StepUpAt = g.now()
 	return s, true, nil
 }
+
+var errPasswordMissing = &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter password.", Field: "password"}
 
 // isFresh is what most forms that matter ask of a session.
 func (g *gateway) isFresh(s session) bool { return s.fresh(g.now()) }

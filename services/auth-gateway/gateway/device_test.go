@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"net/http/httptest"
 	"net/netip"
 	"testing"
+
+	"github.com/gofiber/fiber/v2"
 )
 
 func TestADeviceIsNamed(t *testing.T) {
@@ -41,5 +44,41 @@ func TestANetworkIsNoAddress(t *testing.T) {
 	}
 	if got := networkOf(netip.Addr{}); got != "" {
 		t.Errorf("no address is in %q", got)
+	}
+}
+
+func TestOnlyOurProxiesSayWhoCalls(t *testing.T) {
+	// The server's own test requests come from 0.0.0.0.
+	for name, c := range map[string]struct {
+		trusted   []string
+		forwarded string
+		want      string
+	}{
+		"no proxy is trusted":            {nil, "203.0.113.7", "0.0.0.0"},
+		"another one is":                 {[]string{"10.0.0.0/8"}, "203.0.113.7", "0.0.0.0"},
+		"it is":                          {[]string{"0.0.0.0"}, "203.0.113.7", "203.0.113.7"},
+		"what the client wrote":          {[]string{"0.0.0.0"}, "192.0.2.1, 203.0.113.7", "203.0.113.7"},
+		"two of ours":                    {[]string{"0.0.0.0", "10.0.0.0/8"}, "192.0.2.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"},
+		"no address":                     {[]string{"0.0.0.0"}, "nobody", "0.0.0.0"},
+		"nothing":                        {[]string{"0.0.0.0"}, "", "0.0.0.0"},
+		"nothing that it did not add":    {[]string{"0.0.0.0", "10.0.0.0/8"}, "10.1.2.3", "10.1.2.3"},
+		"an address of the other family": {[]string{"0.0.0.0"}, "2001:db8::1", "2001:db8::1"},
+	} {
+		app := fiber.New()
+		var got caller
+		app.Get("/", func(ctx *fiber.Ctx) error {
+			got = callerOf(ctx, trustedNetworks(c.trusted))
+			return nil
+		})
+		req := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		req.Header.Set("X-Forwarded-For", c.forwarded)
+		resp, err := app.Test(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // it is empty
+		if got.address.String() != c.want {
+			t.Errorf("%s: the call comes from %s, want %s", name, got.address, c.want)
+		}
 	}
 }
