@@ -42,6 +42,7 @@ var alwaysSet = [][2][]byte{
 // frameRequest gives every request an id, and its answer the headers that all have.
 func (g *gateway) frameRequest(c *fiber.Ctx) error {
 	ctx := bus.WithRequestID(context.Background(), g.setHeaders(c))
+	ctx = context.WithValue(ctx, callerKey{}, callerOf(c, g.proxies))
 	c.SetUserContext(context.WithValue(ctx, hostKey{}, c.Hostname()))
 	return c.Next()
 }
@@ -201,6 +202,7 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 var notices = map[string]web.Text{
 	"signed-out": web.SignedOut, "confirmed": web.NumberConfirmed, "expired": web.SignInExpired,
 	"password-set": web.PasswordIsSet, "first": web.SignInFirst, "cancelled": web.SignInCancelled,
+	"to-enroll": web.SignedOutToEnroll,
 }
 
 // toSignIn sends the browser to the sign-in page, with a notice and the page to come back to.
@@ -261,7 +263,7 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 		s, _ = g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie))
 	}
 	if s.ID != "" {
-		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email, CanAdmin: isAdmin(s.Who)}
+		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email, CanAdmin: isAdmin(s.Who), CanEnableSMS: s.CanEnable}
 		if f.User.CanAdmin && !s.Who.MasterAdmin {
 			f.User.AdminOf = s.Who.Organization
 		}
