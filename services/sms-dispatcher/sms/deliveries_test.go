@@ -183,10 +183,15 @@ func TestB35WhatIsNoPageIsRefused(t *testing.T) {
 		"to":    {{Portal: "northwind", To: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -7200))}},
 		"from":  {{Portal: "northwind", From: time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 7200))}},
 		"cursor": {
-			{Portal: "northwind", Cursor: "c1"}, {Portal: "northwind", Cursor: good + "="}, {Portal: "northwind", Cursor: good[1:]},
-			{Portal: "northwind", Cursor: strings.Repeat(good, 100)}, {Portal: "northwind", Cursor: word("2026-03-01T12:00:00.000Z/")},
-			{Portal: "northwind", Cursor: word("2026-03-01T12:00:00.000Z/a/b")}, {Portal: "northwind", Cursor: word("2026-13-01T12:00:00.000Z/a")},
-			{Portal: "northwind", Cursor: word("zzzz")}, {Portal: "northwind", Cursor: word(`{"$gt":""}/a`)},
+			{Portal: "northwind", Cursor: "c1"},
+			{Portal: "northwind", Cursor: good + "="},
+			{Portal: "northwind", Cursor: good[1:]},
+			{Portal: "northwind", Cursor: strings.Repeat(good, 100)},
+			{Portal: "northwind", Cursor: word("2026-03-01T12:00:00.000Z/")},
+			{Portal: "northwind", Cursor: word("2026-03-01T12:00:00.000Z/a/b")},
+			{Portal: "northwind", Cursor: word("2026-13-01T12:00:00.000Z/a")},
+			{Portal: "northwind", Cursor: word("zzzz")},
+			{Portal: "northwind", Cursor: word(`{"$gt":""}/a`)},
 		},
 	} {
 		for _, req := range reqs {

@@ -2,8 +2,8 @@
 //
 // It keeps the numbers (sealed), opens challenges within the limits of limits.go, sends each challenge's text through
 // AWS SNS at most as often as step.go allows, and checks typed codes, each of which succeeds once. What is a rule is a
-// pure function: phone.go, mask.go, text.go, classify.go, limits.go and step.go import no bus and no store. store.go
-// holds every write, and is the only file that knows the database.
+// pure function: phone.go, mask.go, text.go, classify.go, limits.go and step.go import no bus and no store. documents.go
+// says what is kept; store.go holds every write, and is the only file that knows the database.
 package sms
 
 import (
