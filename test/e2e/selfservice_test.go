@@ -458,3 +458,33 @@ func TestB30B31B33RecoveryOnPages(t *testing.T) {
 		v.says("Only 2 codes are left.")
 	}
 }
+
+// TestB29ThePersonIsTold: who was reset by somebody else reads so at the next sign-in, until they have enrolled again.
+func TestB29ThePersonIsTold(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	_, theirs := p.EnrolTOTP(agent)
+	_, session := p.EnrolTOTP(admin)
+	id := who(t, p, theirs).User.ID
+	at := p.Now()
+	sut.Expect(t, p.Do("POST", "/v1/admin/users/"+id+"/reset-second-factor", session, map[string]string{"reason": "lost phone"}), 204, "")
+	dead(t, p, theirs)
+	s := p.BeginSignIn(agent)
+	stands(t, s, "enroll")
+	if s.Reset == nil || s.Reset.Cause != "admin" {
+		t.Fatalf("the sign-in says of the reset: %+v", s.Reset)
+	}
+	near(t, "the reset", s.Reset.At, at, time.Minute)
+	v := newVisitor(t, p)
+	v.signIn(agent)
+	v.at("/sign-in/enroll")
+	v.says("Set up your second factor again", "An administrator reset your two-factor sign-in on "+at.UTC().Format("2 Jan 2006"))
+	if strings.Contains(v.text(), "lost phone") {
+		t.Error("the person reads what the admin wrote for the audit log")
+	}
+	v.setUp(p)
+	v.get("/account")
+	if strings.Contains(v.text(), "administrator reset") {
+		t.Error("who has enrolled again is still told")
+	}
+}

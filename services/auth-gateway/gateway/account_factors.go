@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"strings"
+	"time"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -10,6 +11,22 @@ import (
 )
 
 // This file answers: what may a signed-in person do with their own factors?
+
+// enrolling is an authenticator that a signed-in person has seen the secret of, and not confirmed yet.
+type enrolling struct {
+	Enrolment string         `json:"enrolment"`
+	Epoch     contract.Epoch `json:"epoch"`
+	// BegunAt is when they had proved who they are.
+	BegunAt time.Time `json:"begun_at"`
+}
+
+// enrollingLife is how long a secret may be looked at and confirmed without another proof: as long as totp-svc keeps it.
+const enrollingLife = 10 * time.Minute
+
+// live tells whether the enrolment may still be confirmed.
+func (e *enrolling) live(now time.Time) bool {
+	return e != nil && now.Before(e.BegunAt.Add(enrollingLife))
+}
 
 // beginTOTP shows a signed-in person the secret of an authenticator: their first, or one to replace the one they have.
 // It is the same secret until it is confirmed or ten minutes old; what it replaces works until then.

@@ -200,9 +200,9 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 
 // notices are what the sign-in page may say first, by the word in its address.
 var notices = map[string]web.Text{
+	"to-enroll":  web.SignedOutToEnroll,
 	"signed-out": web.SignedOut, "confirmed": web.NumberConfirmed, "expired": web.SignInExpired,
 	"password-set": web.PasswordIsSet, "first": web.SignInFirst, "cancelled": web.SignInCancelled,
-	"to-enroll": web.SignedOutToEnroll,
 }
 
 // toSignIn sends the browser to the sign-in page, with a notice and the page to come back to.

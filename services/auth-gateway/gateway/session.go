@@ -29,6 +29,13 @@ type session struct {
 	Portal string  `json:"portal"`
 	User   string  `json:"user"`
 	Who    profile `json:"who"`
+	// Device is from where the person signed in.
+	Device device `json:"device,omitzero"`
+	// CanEnable is set where the person could have a telephone as second factor and had none at sign-in: what the menu
+	// offers without asking policy for every page. Who follows it is told what holds by then.
+	CanEnable bool `json:"can_enable,omitempty"`
+	// Enrolling is the authenticator that is being set up from the account page, one at a time.
+	Enrolling *enrolling `json:"enrolling,omitempty"`
 	// Methods are how the person proved who they are, in order (RFC 8176 names).
 	Methods  []string  `json:"amr"`
 	AuthTime time.Time `json:"auth_time"`
@@ -39,30 +46,6 @@ type session struct {
 	StepUpAt time.Time `json:"step_up_at,omitzero"`
 	// StepUpChallenge is the text message whose code a step-up will ask for.
 	StepUpChallenge string `json:"step_up_challenge,omitempty"`
-
-	// Device is from where the person signed in.
-	Device device `json:"device,omitzero"`
-	// CanEnable is set where the person could have a telephone as second factor and had none at sign-in: what the menu
-	// offers without asking policy for every page. Who follows it is told what holds by then.
-	CanEnable bool `json:"can_enable,omitempty"`
-	// Enrolling is the authenticator that is being set up from the account page, one at a time.
-	Enrolling *enrolling `json:"enrolling,omitempty"`
-}
-
-// enrolling is an authenticator that a signed-in person has seen the secret of, and not confirmed yet.
-type enrolling struct {
-	Enrolment string         `json:"enrolment"`
-	Epoch     contract.Epoch `json:"epoch"`
-	// BegunAt is when they had proved who they are.
-	BegunAt time.Time `json:"begun_at"`
-}
-
-// enrollingLife is how long a secret may be looked at and confirmed without another proof: as long as totp-svc keeps it.
-const enrollingLife = 10 * time.Minute
-
-// live tells whether the enrolment may still be confirmed.
-func (e *enrolling) live(now time.Time) bool {
-	return e != nil && now.Before(e.BegunAt.Add(enrollingLife))
 }
 
 // profile is who the person was at sign-in: what a page or client shows without asking the store.
