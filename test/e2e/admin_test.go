@@ -67,13 +67,7 @@ func see(t *testing.T, p *sut.Product, token, email string) person {
 // eventually asks until something is so: what one service tells another takes a moment.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	sut.Eventually(t, 15*time.Second, what, ok)
 }
 
 // history reads the audit log, newest first.

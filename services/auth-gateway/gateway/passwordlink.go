@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
@@ -78,18 +76,19 @@ func (d *desk) link(ctx context.Context, s session, id string) (passwordLink, er
 	if err != nil {
 		return passwordLink{}, err
 	}
-	note := d.by(s, contract.AuditPasswordLink, id, "")
-	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
-		Guard:  bson.D{{Key: "email", Value: u.Email}},
-		Update: bson.D{{Key: "$set", Value: bson.D{{Key: "password_link", Value: hash}}}},
-	}, note)
-	if err == nil && !ok {
-		err = errMeanwhile
-	}
-	if err != nil {
+	if err := d.setLink(ctx, u, hash, d.by(s, contract.AuditPasswordLink, id, "")); err != nil {
 		return passwordLink{}, err
 	}
 	return *link, nil
+}
+
+// setLink makes a link the one that works.
+func (d *desk) setLink(ctx context.Context, u user, hash linkHash, note contract.AuditNote) error {
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, linking(u, hash), note)
+	if err == nil && !ok {
+		return errMeanwhile
+	}
+	return err
 }
 
 // errLinkOver is for a link that was used, replaced or forgotten for too long, and for one that never was.
@@ -129,13 +128,7 @@ func (d *desk) setPassword(ctx context.Context, p portal, token string, password
 		return err
 	}
 	note := contract.AuditNote{Portal: p.ID, Action: contract.AuditPasswordSet, Actor: u.User, User: u.User, At: d.now()}
-	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
-		Guard: bson.D{{Key: "password_link.hash", Value: u.Link.Hash}},
-		Update: bson.D{
-			{Key: "$set", Value: bson.D{{Key: "password", Value: hash}}},
-			{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}}},
-		},
-	}, note)
+	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, choosing(*u.Link, hash), note)
 	if err == nil && !ok {
 		return errLinkOver
 	}

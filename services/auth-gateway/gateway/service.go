@@ -138,7 +138,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	arrivals := newArrivals(g.accounts.users, svc.Log)
+	arrivals := newArrivals(g.accounts, svc.Log)
 	g.desk = &desk{
 		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
 		publicURL: settings.PublicURL, reload: g.loadPortals,
