@@ -307,6 +307,7 @@ func newChains(ctx context.Context, db *store.DB) (chains, error) {
 		index("chain", "portal", "seq"), // lists, exports and verification walk it
 		index("user", "portal", "user", "seq"),
 		index("action", "portal", "action", "seq"),
+		index("user_action", "portal", "user", "action", "seq"),
 		index("time", "portal", "at"), // a filter by time alone
 	})
 	return chains{

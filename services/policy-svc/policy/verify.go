@@ -16,7 +16,7 @@ import (
 )
 
 // batch is how many entries are in memory at once.
-const batch = 500
+const batch = 250
 
 // Report is what [Audit.Verify] found in a portal's log.
 type Report struct {
