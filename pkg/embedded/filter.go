@@ -155,8 +155,7 @@ func (t *translator) operator(f field, name string, v any, top bool) string {
 		case true:
 			return f.kind() + ` IS NOT NULL`
 		case false:
-			t.pin(f, pinnedRank, top)
-			return f.rank() + ` = 2 AND ` + f.kind() + ` IS NULL`
+			return t.equals(f, wirebson.Null, top) + ` AND ` + f.kind() + ` IS NULL`
 		}
 	case "$not":
 		if doc, ok := v.(wirebson.AnyDocument); ok {
@@ -181,7 +180,7 @@ func (t *translator) equals(f field, v any, top bool) string {
 		return t.unknown()
 	case rankNull:
 		t.pin(f, pinnedValue, top)
-		return is(f, rank)
+		return "(" + is(f, rank) + " AND " + f.value() + " IS NULL)" // the second says nothing new, but to an index
 	default:
 		t.pin(f, pinnedValue, top)
 		t.args = append(t.args, arg)

@@ -19,7 +19,7 @@ import (
 // Lists and counts are read by the front itself, from the store's files, through the indexes of keys.go: the store
 // would read the whole collection (40 µs for each document). What the front does not understand exactly goes to the
 // store as it came: parameters, operators and values beyond those of plan.go and filter.go, and any collection that
-// holds, in a field that matters, something whose meaning only the store knows (an array, say). So the answer is the
+// holds, in a field that matters, something whose meaning only the store knows (an array or a double, say). So the answer is the
 // store's own either way; only how long it takes differs. A list is one read of SQLite's, which sees one state of the
 // database and holds up no writer.
 
@@ -265,7 +265,7 @@ func (p plan) count(ctx context.Context, tx *sql.Tx) (*wirebson.Document, error)
 	if odd || n > math.MaxInt32 {
 		return nil, errNotListed
 	}
-	return wirebson.NewDocument("n", int32(n), "ok", 1.0)
+	return wirebson.NewDocument("n", int32(n), "ok", 1.0) //nolint:gosec // checked just above
 }
 
 func (p plan) documents(ctx context.Context, tx *sql.Tx, project *projection) (*wirebson.Array, error) {

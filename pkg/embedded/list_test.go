@@ -72,7 +72,8 @@ func listValue(odd bool) *rapid.Generator[any] {
 		nil, "", "5", "a", "A", "a!", "ab", `a"b'\`, "<é>", "ä", "日本", "\u2028", "😀", "\ufffd", "null", "true", "[1]",
 		int32(5), int64(5), int32(-1), int64(0), int32(1), int64(1) << 60, int64(-1) << 62,
 		true, false, time.UnixMilli(5).UTC(), time.UnixMilli(0).UTC(), time.UnixMilli(-1).UTC(), time.UnixMilli(1_800_000_000_000).UTC(),
-		bson.ObjectID{1}, bson.ObjectID{0xff, 5},
+		bson.ObjectID{1},
+		bson.ObjectID{0xff, 5},
 	}
 	if odd {
 		values = append(values, 5.0, 4.5, bson.A{}, bson.A{"a", int32(5)}, bson.A{d("x", "a")}, bson.Binary{Data: []byte("a")}, d("x", "a"), d(), "a\x00b", "\x00")

@@ -35,15 +35,15 @@ const maxSocket = 100
 var making sync.Mutex
 
 // StartStore starts a document store that speaks MongoDB's wire protocol: FerretDB on SQLite, reached through a front
-// that makes its updates atomic and its look-ups by _id quick. It takes clients when it returns, some ten milliseconds
+// that makes its updates atomic and its look-ups by _id and lists quick. It takes clients when it returns, some ten milliseconds
 // later. An address in use, an address that is not loopback and a directory used by another process are errors that
 // name it.
 //
 // A write is on disk (SQLite's WAL with synchronous=FULL) before it is acknowledged, whatever write concern is asked
 // for. Writes to a database are carried out one at a time. Documents are found quickly by an _id that is a string or
-// an ObjectID, with or without further conditions; any other filter reads the whole collection (40 µs per document).
-// There are no transactions (refused, as by a single MongoDB server),
-// no TTL, no change streams and no update pipelines.
+// an ObjectID, with or without further conditions; find and count are quick on scalar fields that have an index (see
+// list.go); any other filter reads the whole collection (40 µs per document). There are no transactions (refused, as
+// by a single MongoDB server), no TTL, no change streams and no update pipelines.
 func StartStore(o StoreOptions) (*Store, error) {
 	s, err := startStore(o)
 	if err != nil {

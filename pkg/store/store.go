@@ -220,7 +220,11 @@ func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (b
 	return r.DeletedCount > 0, nil
 }
 
-// Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index.
+// Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index, made of the
+// fields that filter sets equal, then those of sort. A page after the last document of the page before is a range on
+// the fields of sort; after two of them, {a: {$gte: x}, $or: [{a: {$gt: x}}, {b: {$gt: y}}]}, which an index serves,
+// where an $or alone would be read from the beginning. On the embedded store the fields must be scalars other than
+// doubles in all documents, or each query reads the whole collection.
 func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -232,7 +236,8 @@ func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int
 	return out, c.fault("query", cur.All(ctx, &out))
 }
 
-// Count counts the documents that match, up to limit (0: all of them). For the figures of a list; each has an index.
+// Count counts the documents that match, up to limit (0: all of them). For the figures of a list; each has an index,
+// as for [Collection.Query]. A count of 100,000 by index takes some ten milliseconds.
 func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (int64, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
