@@ -23,6 +23,10 @@ type portal struct {
 	ResetLoginURL     string `bson:"reset_login_url,omitempty"`
 	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
 	SMSWithoutRelogin bool `bson:"sms_without_relogin,omitempty"`
+	// Providers are the portal's own sign-in providers, by id.
+	Providers map[string]provider `bson:"providers,omitempty"`
+	// StandIn lets federated people use a password while there is no provider: for the demo only.
+	StandIn bool `bson:"stand_in,omitempty"`
 }
 
 // login finds the account of an e-mail address: its _id is portal/address in canonical form, so that one address is
@@ -45,19 +49,24 @@ type user struct {
 	OrganizationAdmin bool              `bson:"organization_admin,omitempty"`
 	Federated         bool              `bson:"federated,omitempty"`
 	Disabled          bool              `bson:"disabled,omitempty"`
+	// Identity is the key of the one identity at a provider that this account belongs to; empty before its first arrival.
+	Identity string `bson:"identity,omitempty"`
+	// Provider is the id of the provider that it first arrived from.
+	Provider string `bson:"provider,omitempty"`
 	// Password is an argon2id hash in PHC form.
 	Password string `bson:"password,omitempty"`
 }
 
 // accounts are the gateway's documents.
 type accounts struct {
+	db      *store.DB
 	portals store.Collection[portal]
 	logins  store.Collection[login]
 	users   store.Collection[user]
 }
 
 func newAccounts(db *store.DB) accounts {
-	return accounts{store.Of[portal](db, "portals"), store.Of[login](db, "logins"), store.Of[user](db, "users")}
+	return accounts{db, store.Of[portal](db, "portals"), store.Of[login](db, "logins"), store.Of[user](db, "users")}
 }
 
 // byEmail finds an account by its canonical address: two reads by _id, made for an unknown address as well so that it

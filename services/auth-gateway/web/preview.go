@@ -58,15 +58,17 @@ func Preview() map[string]struct {
 	}
 
 	all := map[string]fixture{
-		"sign-in":             {out, SignIn{Return: "/invoices"}},
-		"sign-in-wrong":       {out, SignIn{Email: "agent@demo.test", Error: WrongPassword}},
-		"sign-in-missing":     {out, SignIn{EmailError: EmailInvalid, PasswordError: PasswordMissing}},
-		"sign-in-no-password": {out, SignIn{Email: "agent@demo.test", PasswordError: PasswordMissing}},
-		"sign-in-signed-out":  {out, SignIn{Notice: SignedOut}},
-		"sign-in-relogin":     {out, SignIn{Email: "clerk@acme.test", Notice: NumberConfirmed}},
-		"sign-in-expired":     {bare, SignIn{Notice: SignInExpired}},
-		"sign-in-yellow":      {yellow, SignIn{}},
-		"sign-in-logo":        {logo, SignIn{}},
+		"sign-in":                  {out, SignIn{Return: "/invoices"}},
+		"sign-in-wrong":            {out, SignIn{Email: "agent@demo.test", Error: WrongPassword}},
+		"sign-in-missing":          {out, SignIn{EmailError: EmailInvalid, PasswordError: PasswordMissing}},
+		"sign-in-no-password":      {out, SignIn{Email: "agent@demo.test", PasswordError: PasswordMissing}},
+		"sign-in-signed-out":       {out, SignIn{Notice: SignedOut}},
+		"sign-in-relogin":          {out, SignIn{Email: "clerk@acme.test", Notice: NumberConfirmed}},
+		"sign-in-expired":          {bare, SignIn{Notice: SignInExpired}},
+		"sign-in-provider":         {out, SignIn{Return: "/invoices", Providers: []Provider{{"Google", "/sign-in/with/google?return=%2Finvoices"}, {"Microsoft", "/sign-in/with/microsoft?return=%2Finvoices"}}}},
+		"sign-in-provider-refused": {out, SignIn{Refusal: ProviderLocal, Providers: []Provider{{"Microsoft", "/sign-in/with/microsoft"}}}},
+		"sign-in-yellow":           {yellow, SignIn{}},
+		"sign-in-logo":             {logo, SignIn{}},
 
 		"enroll-welcome-totp":  {out, EnrollWelcome{Factor: TOTP}},
 		"enroll-welcome-sms":   {out, EnrollWelcome{Factor: SMS, CanSkip: true}},
