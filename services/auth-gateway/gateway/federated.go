@@ -22,6 +22,8 @@ import (
 const (
 	// journeyLife is how long a person may take at their provider.
 	journeyLife = 10 * time.Minute
+	// journeysMost bounds what all of them may take: anybody can begin one.
+	journeysMost = 512 << 20
 	// callbackPath is where every provider sends people back to: the redirect URI that is registered there.
 	callbackPath = "/sign-in/callback"
 )
@@ -69,7 +71,7 @@ type federation struct {
 }
 
 func openFederation(ctx context.Context, svc *service.Service, a accounts, flow *signIns, now func() time.Time) (*federation, error) {
-	kv, err := bus.OpenKV[journey](ctx, svc.Bus, "SALLYPORT_JOURNEYS", 2*journeyLife)
+	kv, err := bus.OpenBoundedKV[journey](ctx, svc.Bus, "SALLYPORT_JOURNEYS", 2*journeyLife, journeysMost)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (a accounts) bind(ctx context.Context, u user, key, providerID string, l bu
 
 // withLetter is a new account and what is to be told of it.
 type withLetter struct {
-	user   `bson:",inline"`
+	User   user                  `bson:",inline"`
 	Outbox map[string]bus.Letter `bson:"outbox"`
 }
 
