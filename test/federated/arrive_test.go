@@ -1,8 +1,8 @@
 package federated
 
 import (
+	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -144,30 +144,35 @@ func TestB09ASlowOrAbsentProviderStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// A step-up is a new sign-in at the provider, by the same person, now.
+// A step-up is a new sign-in at the provider, by the same person, now. What it opens is what only a step-up opens.
 func TestB07AFederatedAdminStepsUpAtTheProvider(t *testing.T) {
 	h := openHouse(t)
 	p := newHostile(t)
 	h.trusts(p.provider())
+	h.changes("entra-demo", func(u *account) { u.MasterAdmin = true })
 	b := h.browser(t)
 	in := func(subject string) {
+		t.Helper()
 		to := b.jump("/sign-in/with/hostile")
 		b.open(callback(to, p.grant(to, subject, "entra@demo.test")))
+		b.on("/account", "Elif Demir")
 	}
 	in("elif")
-	b.on("/account", "Elif Demir")
-
+	version := 1
+	// change tries what needs a step-up, and returns the refusal's code.
+	change := func() string {
+		t.Helper()
+		body := fmt.Sprintf(`{"internal":{"mode":"required"},"organizations":{"mode":"required","allow_opt_out":true},"version":%d}`, version)
+		var problem struct{ Code string }
+		if status := h.call(t, http.MethodPut, "/v1/admin/settings", b.token(), body, &problem); status == http.StatusOK {
+			version++
+		}
+		return problem.Code
+	}
 	// The API has no browser: it says where to go.
 	var problem struct{ Code, Detail string }
 	if status := h.call(t, http.MethodPost, "/v1/session/step-up", b.token(), `{"password":"open-sesame-demo","code":"123456"}`, &problem); status != http.StatusForbidden || problem.Code != "step_up_required" || !strings.Contains(problem.Detail, "provider") {
 		t.Errorf("step-up with a password: %d %+v", status, problem)
-	}
-	stepped := func() bool {
-		var s struct {
-			StepUpUntil *time.Time `json:"step_up_until"`
-		}
-		h.call(t, http.MethodGet, "/v1/session", b.token(), "", &s)
-		return s.StepUpUntil != nil
 	}
 	for name, attack := range map[string]struct {
 		subject string
@@ -179,6 +184,7 @@ func TestB07AFederatedAdminStepsUpAtTheProvider(t *testing.T) {
 		"does not say when": {"elif", func(c map[string]any) { delete(c, "auth_time") }, "stale"},
 		"in the future":     {"elif", func(c map[string]any) { c["auth_time"] = time.Now().Add(time.Hour).Unix() }, "stale"},
 		"somebody else":     {"mallory", nil, "other_subject"},
+		"an earlier token":  {"elif", func(c map[string]any) { c["nonce"] = "of another journey" }, "untrusted"},
 	} {
 		h.onTime()
 		p.bend = attack.bend
@@ -188,32 +194,37 @@ func TestB07AFederatedAdminStepsUpAtTheProvider(t *testing.T) {
 		}
 		before := h.ended(attack.says)
 		b.open(callback(to, p.grant(to, attack.subject, "entra@demo.test")))
-		b.on("/account")
-		if got := b.at.Query().Get("refused"); got != attack.says || h.ended(attack.says) != before+1 || stepped() {
-			t.Errorf("%s: the browser is at %s; want refused=%s and no step-up", name, b.at, attack.says)
+		if b.code != http.StatusForbidden || !strings.Contains(b.body, "Not confirmed") || h.ended(attack.says) != before+1 {
+			t.Errorf("%s: status %d, and not counted as %s\n%s", name, b.code, attack.says, b.body)
+		}
+		if got := change(); got != "step_up_required" {
+			t.Errorf("%s: a change is answered %q, want step_up_required", name, got)
 		}
 	}
 	p.bend = nil
+
+	// One session's step-up is not another's.
 	h.onTime()
-	to := b.jump("/account/step-up/with/hostile?for=/account?x=1")
-	b.open(callback(to, p.grant(to, "elif", "entra@demo.test")))
-	b.on("/account")
-	if b.at.RawQuery != "x=1" || h.ended("stepped_up") != 1 {
-		t.Errorf("after the step-up the browser is at %s", b.at)
-	}
-	// It opens what needs a step-up: nothing else stands between this session and it.
-	if status := h.call(t, http.MethodPost, "/v1/session/step-up", b.token(), `{"password":"x","code":"123456"}`, &problem); problem.Code == "step_up_required" || status == http.StatusNoContent {
-		t.Errorf("after the step-up: %d %+v", status, problem)
+	to := b.jump("/account/step-up/with/hostile")
+	code := p.grant(to, "elif", "entra@demo.test")
+	first := b.token()
+	thief := h.browser(t)
+	there := thief.jump("/sign-in/with/hostile")
+	thief.open(callback(there, p.grant(there, "elif", "entra@demo.test")))
+	thief.open(callback(to, code))
+	if got := change(); got != "step_up_required" || first != b.token() {
+		t.Errorf("after another session's step-up a change is answered %q", got)
 	}
 
-	// Another session's step-up is not this one's.
 	h.onTime()
-	to = b.jump("/account/step-up/with/hostile")
-	code := p.grant(to, "elif", "entra@demo.test")
-	b.post("/sign-out", url.Values{})
-	in("elif")
-	b.open(callback(to, code))
-	if b.at.Query().Get("refused") == "" {
-		t.Errorf("another session stepped up: at %s", b.at)
+	to = b.jump("/account/step-up/with/hostile?for=/account?x=1")
+	b.open(callback(to, p.grant(to, "elif", "entra@demo.test")))
+	b.on("/account")
+	if got := change(); b.at.RawQuery != "x=1" || h.ended("stepped_up") != 1 || got != "" {
+		t.Errorf("after the step-up the browser is at %s, a change is answered %q", b.at, got)
+	}
+	h.w.Clock.Add(5 * time.Minute)
+	if got := change(); got != "step_up_required" {
+		t.Errorf("five minutes later a change is answered %q", got)
 	}
 }

@@ -95,6 +95,7 @@ func (h *house) ended(how string) float64 {
 // account is what the gateway keeps of a person, as far as these tests look.
 type account struct {
 	ID           string `bson:"_id"`
+	Portal       string `bson:"portal"`
 	User         string `bson:"user"`
 	Email        string `bson:"email"`
 	Name         string `bson:"name"`
@@ -103,10 +104,30 @@ type account struct {
 	Organization string `bson:"organization"`
 	Federated    bool   `bson:"federated"`
 	Disabled     bool   `bson:"disabled"`
-	Identity     string `bson:"identity"`
+	Identity     string `bson:"identity,omitempty"`
+	Password     string `bson:"password,omitempty"`
 }
 
-func (h *house) users() store.Collection[account] { return store.Of[account](h.w.DB(contract.AuthGateway), "users") }
+func (h *house) users() store.Collection[account] {
+	return store.Of[account](h.w.DB(contract.AuthGateway), "users")
+}
+
+// changes writes an account anew.
+func (h *house) changes(id string, f func(*account)) {
+	h.t.Helper()
+	key := gateway.DemoPortal + "/" + id
+	u, err := h.users().Get(h.t.Context(), key)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	f(&u)
+	if err := h.users().Delete(h.t.Context(), key); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.users().Insert(h.t.Context(), u); err != nil {
+		h.t.Fatal(err)
+	}
+}
 
 // session is what /v1/session says.
 type session struct {
@@ -240,4 +261,3 @@ func (b *browser) who() (s session, ok bool) {
 	status := b.h.call(b.t, http.MethodGet, "/v1/session", b.token(), "", &s)
 	return s, status == http.StatusOK
 }
-

@@ -101,8 +101,10 @@ func (g *gateway) pageCallback(c *fiber.Ctx) error {
 		g.dropCookie(c, journeyCookie)
 	}
 	if x.Session != "" {
-		// A step-up that failed leaves the person signed in, where they were.
-		return c.Redirect(home+"?"+url.Values{"refused": {string(how)}}.Encode(), fiber.StatusSeeOther)
+		// A step-up that failed leaves the person signed in. What it was for has not happened.
+		e := web.ErrorFor(fiber.StatusForbidden, string(contract.StepUpRequired), requestID(ctx), 0)
+		e.Title, e.Text, e.OnwardURL, e.OnwardText = web.ProviderStepUp, turnedBack[how], home, web.OnwardAccount
+		return g.render(c, fiber.StatusForbidden, e)
 	}
 	q := url.Values{"refused": {string(how)}}
 	if x.ReturnTo != "" {

@@ -98,6 +98,12 @@ func (p provider) vouchesFor(address string) bool {
 	if at < 0 || norm.NFKC.String(address) != address {
 		return false
 	}
-	domain, ok := canonicalDomain(address[at+1:])
-	return ok && slices.Contains(p.Domains, domain)
+	written := strings.ToLower(address[at+1:])
+	domain, ok := canonicalDomain(written)
+	if !ok || !slices.Contains(p.Domains, domain) {
+		return false
+	}
+	// Written in its ASCII form, or in the one Unicode form that it stands for.
+	plain, err := idna.Lookup.ToUnicode(domain)
+	return written == domain || err == nil && written == plain
 }

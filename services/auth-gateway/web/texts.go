@@ -50,6 +50,7 @@ const (
 	ProviderDisabled   Text = "provider.disabled"
 	ProviderStale      Text = "provider.stale" // a step-up without a new sign-in
 	ProviderDown       Text = "provider.down"
+	ProviderStepUp     Text = "provider.step_up" // the heading over one of these, when it was a step-up
 )
 
 // What is said of a code. How many tries are left, and until when none is taken, the page adds itself.
