@@ -64,13 +64,14 @@ type federation struct {
 	kv       *bus.KV[journey]
 	parties  *parties
 	accounts accounts
+	desk     *desk
 	flow     *signIns
 	svc      *service.Service
 	now      func() time.Time
 	ended    *prometheus.CounterVec
 }
 
-func openFederation(ctx context.Context, svc *service.Service, a accounts, flow *signIns, now func() time.Time) (*federation, error) {
+func openFederation(ctx context.Context, svc *service.Service, d *desk, flow *signIns) (*federation, error) {
 	kv, err := bus.OpenBoundedKV[journey](ctx, svc.Bus, "SALLYPORT_JOURNEYS", 2*journeyLife, journeysMost)
 	if err != nil {
 		return nil, err
@@ -79,10 +80,12 @@ func openFederation(ctx context.Context, svc *service.Service, a accounts, flow 
 		Name: "sallyport_gateway_federated_sign_ins_total", Help: "Ways to a sign-in provider and back, by how they ended.",
 	}, []string{"outcome"})
 	svc.Registerer().MustRegister(ended)
-	for _, a := range arrivals {
+	for _, a := range endings {
 		ended.WithLabelValues(string(a))
 	}
-	return &federation{kv: kv, parties: newParties(now, svc.Log), accounts: a, flow: flow, svc: svc, now: now, ended: ended}, nil
+	return &federation{
+		kv: kv, parties: newParties(flow.now, svc.Log), accounts: flow.accounts, desk: d, flow: flow, svc: svc, now: flow.now, ended: ended,
+	}, nil
 }
 
 // set out begins a journey: where the browser goes, and the word for its cookie. s is the session that steps up, or the
@@ -90,7 +93,7 @@ func openFederation(ctx context.Context, svc *service.Service, a accounts, flow 
 func (f *federation) setOut(ctx context.Context, p portal, providerID, returnTo string, s session) (to string, cookie secret.String, err error) {
 	defer func() {
 		if err != nil && contract.CodeOf(err) != contract.NotFound {
-			f.ended.WithLabelValues(string(arrivedDown)).Inc()
+			f.ended.WithLabelValues(string(endedDown)).Inc()
 		}
 	}()
 	conf, ok := p.Providers[providerID]
@@ -137,9 +140,9 @@ func (f *federation) comeBack(ctx context.Context, p portal, a answer, cookie st
 	j, revision, err := f.own(ctx, p, a.state, cookie)
 	if a.failure != "" {
 		// Said first, so that who turned back is not told of a state that went stale meanwhile.
-		how := arrivedRefused
+		how := endedRefused
 		if a.failure == "access_denied" || a.failure == "login_required" || a.failure == "interaction_required" {
-			how = arrivedCancelled
+			how = endedCancelled
 		}
 		if err != nil {
 			j = journey{}
@@ -154,26 +157,26 @@ func (f *federation) comeBack(ctx context.Context, p portal, a answer, cookie st
 	j.Used = true
 	if _, err := f.kv.Update(ctx, j.ID, j, revision); err != nil {
 		if errors.Is(err, bus.ErrKeyChanged) {
-			return found{}, turnBack(arrivedUnknown, "the journey was used already")
+			return found{}, turnBack(endedUnknown, "the journey was used already")
 		}
 		return found{}, err
 	}
 	conf, ok := p.Providers[j.Provider]
 	if !ok {
-		return out, turnBack(arrivedUnknown, "the provider is no longer one of the portal's")
+		return out, turnBack(endedUnknown, "the provider is no longer one of the portal's")
 	}
 	conf.ID = j.Provider
 	out.provider = conf
 	d, err := f.parties.discover(ctx, conf.Issuer)
 	if err != nil {
-		return out, turnBack(arrivedDown, brief(err))
+		return out, turnBack(endedDown, brief(err))
 	}
 	// RFC 9207: an answer says who gives it, so that one provider's code is never taken to another.
 	if a.issuer != "" && a.issuer != conf.Issuer || a.issuer == "" && d.more.NamesIss {
-		return out, turnBack(arrivedUntrusted, "the answer comes from another issuer")
+		return out, turnBack(endedUntrusted, "the answer comes from another issuer")
 	}
 	if a.code == "" {
-		return out, turnBack(arrivedUntrusted, "the answer has no code")
+		return out, turnBack(endedUntrusted, "the answer has no code")
 	}
 	key, err := secretOf(f.svc.Keys.Store, p.ID, conf)
 	if err != nil {
@@ -191,22 +194,22 @@ func (f *federation) comeBack(ctx context.Context, p portal, a answer, cookie st
 func (f *federation) own(ctx context.Context, p portal, state, cookie string) (journey, uint64, error) {
 	id, word, ok := parseToken(journeyToken, cookie)
 	if !ok || !isID(state) || subtle.ConstantTimeCompare([]byte(id), []byte(state)) != 1 {
-		return journey{}, 0, turnBack(arrivedUnknown, "the state is not this browser's")
+		return journey{}, 0, turnBack(endedUnknown, "the state is not this browser's")
 	}
 	j, revision, err := f.kv.Get(ctx, state)
 	if errors.Is(err, bus.ErrKeyNotFound) {
-		return journey{}, 0, turnBack(arrivedUnknown, "there is no such state")
+		return journey{}, 0, turnBack(endedUnknown, "there is no such state")
 	}
 	if err != nil {
 		return journey{}, 0, err
 	}
 	switch {
 	case !sameToken(j.Hash, word):
-		return journey{}, 0, turnBack(arrivedUnknown, "the state is not this browser's")
+		return journey{}, 0, turnBack(endedUnknown, "the state is not this browser's")
 	case j.Used:
-		return journey{}, 0, turnBack(arrivedUnknown, "the journey was used already")
+		return journey{}, 0, turnBack(endedUnknown, "the journey was used already")
 	case j.Portal != p.ID, !f.now().Before(j.ExpiresAt):
-		return journey{}, 0, turnBack(arrivedUnknown, "the journey took too long")
+		return journey{}, 0, turnBack(endedUnknown, "the journey took too long")
 	}
 	j.word = word
 	return j, revision, nil
@@ -254,7 +257,7 @@ func (f *signIns) arrive(ctx context.Context, p portal, u user, returnTo string)
 // ours, its code is still to be given.
 func (f *federation) stepUp(ctx context.Context, s session, x found) error {
 	if x.Session != s.ID {
-		return turnBack(arrivedUnknown, "another session steps up")
+		return turnBack(endedUnknown, "another session steps up")
 	}
 	now := f.now()
 	if refusal := x.claims.provedSince(x.BegunAt, now); refusal != nil {
@@ -265,10 +268,10 @@ func (f *federation) stepUp(ctx context.Context, s session, x found) error {
 		return err
 	}
 	if u.Identity == "" || u.Identity != x.identity().key() {
-		return turnBack(arrivedOther, "another identity signed in again")
+		return turnBack(endedOther, "another identity signed in again")
 	}
 	if u.Disabled {
-		return turnBack(arrivedDisabled, "the account is disabled")
+		return turnBack(endedDisabled, "the account is disabled")
 	}
 	d, err := f.flow.decide(ctx, s.Portal, s.Who)
 	if err != nil {

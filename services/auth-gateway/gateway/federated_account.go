@@ -9,7 +9,7 @@ import (
 	"sallyport/pkg/store"
 )
 
-// account is the one that an identity has here. It is found by the identity; at the first arrival the federated account
+// account is the one that an identity has here. It is found by the identity; at the first ending the federated account
 // of the address becomes theirs, or a new one is made. An account with a password is never taken over.
 func (f *federation) account(ctx context.Context, p portal, x found, email string) (user, error) {
 	key := x.identity().key()
@@ -26,7 +26,7 @@ func (f *federation) account(ctx context.Context, p portal, x found, email strin
 		u, err = f.accounts.byEmail(ctx, p.ID, email)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			u, err = f.welcome(ctx, newcomer(p.ID, x.provider.ID, key, email, x.claims.displayName(email)), x.provider)
+			u, err = f.welcome(ctx, p, x, email)
 		case err != nil:
 			return user{}, err
 		default:
@@ -57,35 +57,45 @@ func asError(refusal *notArrived) error {
 }
 
 // welcome makes the account of a newcomer.
-func (f *federation) welcome(ctx context.Context, u user, p provider) (user, error) {
-	return f.audited(ctx, u, contract.AuditUserCreated, p, func(l bus.Letter) (user, error) { return f.accounts.addWith(ctx, u, l) })
-}
-
-// bind makes a federated account that of an identity, for good.
-func (f *federation) bind(ctx context.Context, u user, key string, p provider) (user, error) {
-	return f.audited(ctx, u, contract.AuditUserChanged, p, func(l bus.Letter) (user, error) { return f.accounts.bind(ctx, u, key, p.ID, l) })
-}
-
-// audited changes an account so that the audit log knows before anybody is told: the same write puts a letter into the
-// document, which makes up for a call that fails.
-func (f *federation) audited(ctx context.Context, u user, what contract.AuditAction, p provider, change func(bus.Letter) (user, error)) (user, error) {
-	note := contract.AuditNote{
-		Portal: u.Portal, Action: what, Actor: u.User, User: u.User, Reason: "first sign-in with " + p.Name,
-		Detail: map[string]string{"provider": p.ID, "issuer": p.Issuer}, At: f.now(),
-	}
-	id := "account-" + bus.NewID()
-	letter, err := bus.NewLetter(ctx, contract.AccountChanged, id, note, note.At)
+func (f *federation) welcome(ctx context.Context, p portal, x found, email string) (user, error) {
+	key := x.identity().key()
+	id, err := f.accounts.claimIdentity(ctx, p.ID, key, bus.NewID())
 	if err != nil {
 		return user{}, err
 	}
+	u := newcomer(p.ID, id, email, x.claims.displayName(email))
+	u.Identity, u.Provider = key, x.provider.ID
+	note := f.note(u, contract.AuditUserCreated, x.provider)
+	note.Detail["email"], note.Detail["rights"] = u.Email, rights(u)
+	letter, entry, err := f.desk.letter(ctx, note)
+	if err != nil {
+		return user{}, err
+	}
+	u.Outbox = map[string]bus.Letter{letter.ID: letter}
 	document := u.Portal + "/" + u.User
-	if err := f.svc.Outbox.Note(ctx, "users", document, letter); err != nil {
+	if err := f.svc.Outbox.Note(ctx, usersCollection, document, letter); err != nil {
 		return user{}, err
 	}
-	if u, err = change(letter); err != nil {
+	if err := f.accounts.add(ctx, u, f.now()); err != nil {
 		return user{}, err
 	}
-	f.svc.Outbox.Relay("users", document, letter)
-	_, err = bus.Request(ctx, f.svc.Bus, contract.PolicyAudit, contract.AuditRequest{ID: id, AuditNote: note})
-	return u, err
+	f.svc.Outbox.Relay(usersCollection, document, letter)
+	return u, f.desk.audited(ctx, entry)
+}
+
+// bind makes a federated account that of an identity, for good; [store.ErrNotFound] where it is somebody's by now.
+func (f *federation) bind(ctx context.Context, u user, key string, p provider) (user, error) {
+	now, ok, err := told(ctx, f.desk, f.accounts.users, usersCollection, u.ID, binding(key, p.ID), f.note(u, contract.AuditUserChanged, p))
+	if err == nil && !ok {
+		return user{}, store.ErrNotFound
+	}
+	return now, err
+}
+
+// note says for the audit log that an identity got its account.
+func (f *federation) note(u user, what contract.AuditAction, p provider) contract.AuditNote {
+	return contract.AuditNote{
+		Portal: u.Portal, Action: what, Actor: u.User, User: u.User, Reason: "first sign-in with " + p.Name,
+		Detail: map[string]string{"provider": p.ID, "issuer": p.Issuer}, At: f.now(),
+	}
 }

@@ -93,7 +93,7 @@ func portalChanged(ctx context.Context, db *store.DB, portalID, reason, provider
 		return err
 	}
 	// Only the note is written here; the outbox of a gateway finds and relays it.
-	if err := store.NewOutbox(db, nil, nil).Note(ctx, "portals", portalID, letter); err != nil {
+	if err := store.NewOutbox(db, nil, nil).Note(ctx, portalsCollection, portalID, letter); err != nil {
 		return err
 	}
 	err = change(letter)

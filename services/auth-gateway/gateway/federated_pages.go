@@ -15,11 +15,11 @@ import (
 const journeyCookie = "provider"
 
 // turnedBack is what the sign-in page says of each way that did not arrive.
-var turnedBack = map[arrival]web.Text{
-	arrivedCancelled: web.ProviderCancelled, arrivedRefused: web.ProviderRefused, arrivedUnknown: web.ProviderUnknown,
-	arrivedUntrusted: web.ProviderUntrusted, arrivedUnverified: web.ProviderUnverified, arrivedDomain: web.ProviderDomain,
-	arrivedLocal: web.ProviderLocal, arrivedOther: web.ProviderOther, arrivedDisabled: web.ProviderDisabled,
-	arrivedStale: web.ProviderStale, arrivedDown: web.ProviderDown,
+var turnedBack = map[ending]web.Text{
+	endedCancelled: web.ProviderCancelled, endedRefused: web.ProviderRefused, endedUnknown: web.ProviderUnknown,
+	endedUntrusted: web.ProviderUntrusted, endedUnverified: web.ProviderUnverified, endedDomain: web.ProviderDomain,
+	endedLocal: web.ProviderLocal, endedOther: web.ProviderOther, endedDisabled: web.ProviderDisabled,
+	endedStale: web.ProviderStale, endedDown: web.ProviderDown,
 }
 
 // buttons are the doors of a portal's providers, for its sign-in page.
@@ -83,13 +83,13 @@ func (g *gateway) pageCallback(c *fiber.Ctx) error {
 			return nil
 		}
 	}
-	how := arrivedFailed
+	how := endedFailed
 	var refusal *notArrived
 	switch {
 	case errors.As(err, &refusal):
 		how = refusal.how
 	case contract.CodeOf(err) == contract.Unavailable:
-		how = arrivedDown
+		how = endedDown
 	}
 	g.federation.ended.WithLabelValues(string(how)).Inc()
 	g.svc.Log.Warn("federated sign-in refused", slog.String("request_id", requestID(ctx)), slog.String("portal", p.ID),
@@ -97,7 +97,7 @@ func (g *gateway) pageCallback(c *fiber.Ctx) error {
 	if refusal == nil {
 		return err
 	}
-	if how != arrivedUnknown {
+	if how != endedUnknown {
 		g.dropCookie(c, journeyCookie)
 	}
 	if x.Session != "" {
@@ -119,7 +119,7 @@ func (g *gateway) arrived(c *fiber.Ctx, p portal, x found) error {
 	if x.Session != "" {
 		s, err := g.sessions.check(ctx, g.cookie(c, sessionCookie))
 		if contract.CodeOf(err) == contract.Unauthenticated {
-			return turnBack(arrivedUnknown, "the session that steps up has ended")
+			return turnBack(endedUnknown, "the session that steps up has ended")
 		}
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (g *gateway) arrived(c *fiber.Ctx, p portal, x found) error {
 		if err := g.federation.stepUp(ctx, s, x); err != nil {
 			return err
 		}
-		g.federation.ended.WithLabelValues(string(arrivedStepUp)).Inc()
+		g.federation.ended.WithLabelValues(string(endedStepUp)).Inc()
 		g.dropCookie(c, journeyCookie)
 		return c.Redirect(orHome(x.ReturnTo), fiber.StatusSeeOther)
 	}
@@ -135,7 +135,7 @@ func (g *gateway) arrived(c *fiber.Ctx, p portal, x found) error {
 	if err != nil {
 		return err
 	}
-	g.federation.ended.WithLabelValues(string(arrivedIn)).Inc()
+	g.federation.ended.WithLabelValues(string(endedIn)).Inc()
 	g.dropCookie(c, journeyCookie)
 	g.setCookie(c, signInCookie, token.Reveal())
 	return g.goOn(c, o)

@@ -187,29 +187,29 @@ func (r *parties) redeem(ctx context.Context, d *description, c *oauth2.Config, 
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < http.StatusInternalServerError:
-		return claims{}, turnBack(arrivedUntrusted, fmt.Sprintf("the provider did not take the code: %d %.40s", refused.Response.StatusCode, refused.ErrorCode))
+		return claims{}, turnBack(endedUntrusted, fmt.Sprintf("the provider did not take the code: %d %.40s", refused.Response.StatusCode, refused.ErrorCode))
 	case err != nil:
 		var network net.Error
 		if errors.As(err, &network) || refused != nil {
-			return claims{}, turnBack(arrivedDown, "the provider did not answer for a token")
+			return claims{}, turnBack(endedDown, "the provider did not answer for a token")
 		}
-		return claims{}, turnBack(arrivedUntrusted, "the provider's answer for a token cannot be read")
+		return claims{}, turnBack(endedUntrusted, "the provider's answer for a token cannot be read")
 	}
 	raw, ok := token.Extra("id_token").(string)
 	if !ok {
-		return claims{}, turnBack(arrivedUntrusted, "the provider sent no ID token")
+		return claims{}, turnBack(endedUntrusted, "the provider sent no ID token")
 	}
 	verifier := d.oidc.Verifier(&oidc.Config{ClientID: c.ClientID, Now: func() time.Time { return r.now().Add(-clockLeeway) }})
 	id, err := verifier.Verify(ctx, raw)
 	if err != nil {
-		return claims{}, turnBack(arrivedUntrusted, brief(err))
+		return claims{}, turnBack(endedUntrusted, brief(err))
 	}
 	var said claims
 	if err := id.Claims(&said); err != nil {
-		return claims{}, turnBack(arrivedUntrusted, "the token's claims cannot be read")
+		return claims{}, turnBack(endedUntrusted, "the token's claims cannot be read")
 	}
 	if !j.nonceIs(said.Nonce) {
-		return claims{}, turnBack(arrivedUntrusted, "the token was made for another journey")
+		return claims{}, turnBack(endedUntrusted, "the token was made for another journey")
 	}
 	if refusal := said.forUs(id.Audience, c.ClientID, r.now()); refusal != nil {
 		return claims{}, refusal
@@ -228,11 +228,11 @@ func (r *parties) askMore(ctx context.Context, d *description, token *oauth2.Tok
 	}
 	info, err := d.oidc.UserInfo(ctx, oauth2.StaticTokenSource(token))
 	if err != nil {
-		return claims{}, turnBack(arrivedDown, "the provider did not answer about the person")
+		return claims{}, turnBack(endedDown, "the provider did not answer about the person")
 	}
 	var more claims
 	if err := info.Claims(&more); err != nil || more.Subject != said.Subject {
-		return claims{}, turnBack(arrivedUntrusted, "the provider spoke about another person")
+		return claims{}, turnBack(endedUntrusted, "the provider spoke about another person")
 	}
 	said.Email, said.EmailVerified = more.Email, more.EmailVerified
 	said.Name, said.GivenName, said.FamilyName = more.Name, more.GivenName, more.FamilyName

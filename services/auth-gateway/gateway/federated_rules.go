@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
 	"strings"
@@ -12,42 +11,42 @@ import (
 	"sallyport/pkg/contract"
 )
 
-// arrival is how a journey to a provider ended: the closed set that is counted, and by which the sign-in page chooses
+// ending is how a journey to a provider ended: the closed set that is counted, and by which the sign-in page chooses
 // its words.
-type arrival string
+type ending string
 
 const (
-	arrivedIn         arrival = "signed_in"
-	arrivedStepUp     arrival = "stepped_up"
-	arrivedCancelled  arrival = "cancelled"     // the person turned back at the provider
-	arrivedRefused    arrival = "refused"       // the provider said no
-	arrivedUnknown    arrival = "unknown"       // no such journey: late, used already, or begun in another browser
-	arrivedUntrusted  arrival = "untrusted"     // the provider's answer does not prove what it should
-	arrivedUnverified arrival = "unverified"    // no address, or one that the provider has not verified
-	arrivedDomain     arrival = "domain"        // an address that this provider may not vouch for
-	arrivedLocal      arrival = "local"         // the account signs in with its password
-	arrivedOther      arrival = "other_subject" // the address belongs to another identity
-	arrivedDisabled   arrival = "disabled"
-	arrivedStale      arrival = "stale"       // a step-up without a new sign-in
-	arrivedDown       arrival = "unavailable" // provider or one of our parts does not answer
-	arrivedFailed     arrival = "internal"
+	endedIn         ending = "signed_in"
+	endedStepUp     ending = "stepped_up"
+	endedCancelled  ending = "cancelled"     // the person turned back at the provider
+	endedRefused    ending = "refused"       // the provider said no
+	endedUnknown    ending = "unknown"       // no such journey: late, used already, or begun in another browser
+	endedUntrusted  ending = "untrusted"     // the provider's answer does not prove what it should
+	endedUnverified ending = "unverified"    // no address, or one that the provider has not verified
+	endedDomain     ending = "domain"        // an address that this provider may not vouch for
+	endedLocal      ending = "local"         // the account signs in with its password
+	endedOther      ending = "other_subject" // the address belongs to another identity
+	endedDisabled   ending = "disabled"
+	endedStale      ending = "stale"       // a step-up without a new sign-in
+	endedDown       ending = "unavailable" // provider or one of our parts does not answer
+	endedFailed     ending = "internal"
 )
 
-// arrivals are all of them.
-var arrivals = []arrival{
-	arrivedIn, arrivedStepUp, arrivedCancelled, arrivedRefused, arrivedUnknown, arrivedUntrusted, arrivedUnverified,
-	arrivedDomain, arrivedLocal, arrivedOther, arrivedDisabled, arrivedStale, arrivedDown, arrivedFailed,
+// endings are all of them.
+var endings = []ending{
+	endedIn, endedStepUp, endedCancelled, endedRefused, endedUnknown, endedUntrusted, endedUnverified,
+	endedDomain, endedLocal, endedOther, endedDisabled, endedStale, endedDown, endedFailed,
 }
 
 // notArrived is a journey that ended without a session. why is for the log: it holds no token and no code.
 type notArrived struct {
-	how arrival
+	how ending
 	why string
 }
 
 func (e *notArrived) Error() string { return string(e.how) + ": " + e.why }
 
-func turnBack(how arrival, why string) *notArrived { return &notArrived{how, why} }
+func turnBack(how ending, why string) *notArrived { return &notArrived{how, why} }
 
 // identity is who a person is at a provider, for good: addresses change hands, subjects do not.
 type identity struct{ Issuer, Subject string }
@@ -98,11 +97,11 @@ func (c claims) forUs(audience []string, clientID string, now time.Time) *notArr
 	issued, ok := seconds(c.IssuedAt)
 	switch {
 	case c.Subject == "" || len(c.Subject) > 255:
-		return turnBack(arrivedUntrusted, "the token names no subject")
+		return turnBack(endedUntrusted, "the token names no subject")
 	case len(audience) > 1 && c.Party == "", c.Party != "" && c.Party != clientID:
-		return turnBack(arrivedUntrusted, "the token was made for another party")
+		return turnBack(endedUntrusted, "the token was made for another party")
 	case !ok || issued.After(now.Add(clockLeeway)):
-		return turnBack(arrivedUntrusted, "the token is from the future")
+		return turnBack(endedUntrusted, "the token is from the future")
 	}
 	return nil
 }
@@ -112,11 +111,11 @@ func (c claims) address(p provider) (string, *notArrived) {
 	email, ok := canonicalEmail(c.Email)
 	switch {
 	case !ok:
-		return "", turnBack(arrivedUnverified, "the token has no e-mail address")
+		return "", turnBack(endedUnverified, "the token has no e-mail address")
 	case !bool(c.EmailVerified) && !p.TrustEmail:
-		return "", turnBack(arrivedUnverified, "the e-mail address is not verified")
+		return "", turnBack(endedUnverified, "the e-mail address is not verified")
 	case !p.vouchesFor(c.Email):
-		return "", turnBack(arrivedDomain, "the provider may not vouch for this domain")
+		return "", turnBack(endedDomain, "the provider may not vouch for this domain")
 	}
 	return email, nil
 }
@@ -142,9 +141,9 @@ func (c claims) provedSince(begun, now time.Time) *notArrived {
 	at, ok := seconds(c.AuthTime)
 	switch {
 	case !ok:
-		return turnBack(arrivedStale, "the token does not say when the person signed in")
+		return turnBack(endedStale, "the token does not say when the person signed in")
 	case at.Before(begun.Add(-clockLeeway)), !now.Before(at.Add(stepUpLife)), at.After(now.Add(clockLeeway)):
-		return turnBack(arrivedStale, "the person did not sign in again")
+		return turnBack(endedStale, "the person did not sign in again")
 	}
 	return nil
 }
@@ -153,26 +152,16 @@ func (c claims) provedSince(begun, now time.Time) *notArrived {
 func (u user) owns(key string) (bind bool, refusal *notArrived) {
 	switch {
 	case !u.Federated:
-		return false, turnBack(arrivedLocal, "the account signs in with its password")
+		return false, turnBack(endedLocal, "the account signs in with its password")
 	case u.Identity != "" && u.Identity != key:
-		return false, turnBack(arrivedOther, "the account belongs to another identity")
+		return false, turnBack(endedOther, "the account belongs to another identity")
 	case u.Disabled:
-		return false, turnBack(arrivedDisabled, "the account is disabled")
+		return false, turnBack(endedDisabled, "the account is disabled")
 	}
 	return u.Identity == "", nil
 }
 
-// newcomerID is the id of an account that an identity makes: always the same, so that a crash half-way and a twin are
-// the same account.
-func newcomerID(portalID, key string) string {
-	sum := sha256.Sum256([]byte(portalID + "\x00" + key))
-	return base32.StdEncoding.EncodeToString(sum[:])[:26]
-}
-
-// newcomer is the account that an identity gets at its first arrival: internal, without any rights.
-func newcomer(portalID, providerID, key, email, name string) user {
-	return user{
-		Portal: portalID, User: newcomerID(portalID, key), Email: email, Name: name,
-		Audience: contract.Internal, Federated: true, Identity: key, Provider: providerID,
-	}
+// newcomer is the account that an identity gets at its first ending: internal, without any rights.
+func newcomer(portalID, id, email, name string) user {
+	return user{Portal: portalID, User: id, Email: email, Name: name, Audience: contract.Internal, Federated: true}
 }

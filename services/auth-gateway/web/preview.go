@@ -69,6 +69,10 @@ func Preview() map[string]struct {
 		"sign-in-provider-refused": {out, SignIn{Refusal: ProviderLocal, Providers: []Provider{{"Microsoft", "/sign-in/with/microsoft"}}}},
 		"sign-in-yellow":           {yellow, SignIn{}},
 		"sign-in-logo":             {logo, SignIn{}},
+		"welcome":                  {out, Welcome{Token: "x.preview", Email: "dana@northwind.test"}},
+		"welcome-wrong":            {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", PasswordError: PasswordShort}},
+		"welcome-differ":           {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", AgainError: PasswordsDiffer}},
+		"welcome-over":             {out, Welcome{Over: true}},
 
 		"enroll-welcome-totp":  {out, EnrollWelcome{Factor: TOTP}},
 		"enroll-welcome-sms":   {out, EnrollWelcome{Factor: SMS, CanSkip: true}},
