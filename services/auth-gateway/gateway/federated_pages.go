@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -65,6 +66,38 @@ func (g *gateway) setOut(c *fiber.Ctx, returnTo string, s session) error {
 	}
 	g.setCookie(c, journeyCookie, token.Reveal())
 	return c.Redirect(to, fiber.StatusSeeOther)
+}
+
+// stepUpAt is the provider where a federated person signs in again instead of giving a password; nil once they have,
+// which is proved then, and for everybody else.
+func (g *gateway) stepUpAt(c *fiber.Ctx, s session) (at *web.Provider, proved bool, err error) {
+	if !s.Who.Federated {
+		return nil, false, nil
+	}
+	p, err := g.portal(c.UserContext())
+	if err != nil || p.standsIn() {
+		return nil, false, err
+	}
+	if s.atProvider(g.now()) {
+		return nil, true, nil
+	}
+	u, err := g.accounts.byID(c.UserContext(), s.account())
+	if err != nil {
+		return nil, false, err
+	}
+	back := c.OriginalURL()
+	if c.Method() != fiber.MethodGet {
+		// What the form held is lost on the way; the page that it belongs to is not.
+		if back = home; strings.HasPrefix(c.Path(), "/admin") {
+			back = "/admin"
+		}
+	}
+	for _, v := range p.providerOrder() {
+		if v.ID == u.Provider {
+			return &web.Provider{Name: v.Name, URL: "/account/step-up/with/" + v.ID + "?" + url.Values{"for": {back}}.Encode()}, false, nil
+		}
+	}
+	return nil, false, nil // theirs is gone: what they send is refused
 }
 
 // pageCallback is where providers send people back to. Whatever comes of it, the browser goes on to another page: the

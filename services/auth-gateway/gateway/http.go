@@ -42,6 +42,7 @@ var alwaysSet = [][2][]byte{
 // frameRequest gives every request an id, and its answer the headers that all have.
 func (g *gateway) frameRequest(c *fiber.Ctx) error {
 	ctx := bus.WithRequestID(context.Background(), g.setHeaders(c))
+	ctx = context.WithValue(ctx, callerKey{}, callerOf(c, g.proxies))
 	c.SetUserContext(context.WithValue(ctx, hostKey{}, c.Hostname()))
 	return c.Next()
 }
@@ -195,6 +196,7 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 
 // notices are what the sign-in page may say first, by the word in its address.
 var notices = map[string]web.Text{
+	"to-enroll":  web.SignedOutToEnroll,
 	"signed-out": web.SignedOut, "confirmed": web.NumberConfirmed, "expired": web.SignInExpired,
 	"password-set": web.PasswordIsSet, "first": web.SignInFirst, "cancelled": web.SignInCancelled,
 }
@@ -262,6 +264,7 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 	}
 	if s.ID != "" {
 		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email}
+		f.User.CanEnableSMS = s.CanEnable
 	}
 	c.Status(status).Set(fiber.HeaderContentType, "text/html; charset=utf-8")
 	return web.Render(c.Response().BodyWriter(), f, p)

@@ -84,6 +84,7 @@ type gateway struct {
 	docs       atomic.Pointer[web.Docs]
 	secure     bool // PUBLIC_URL is https
 	address    net.Addr
+	proxies    []netip.Prefix // TRUSTED_PROXIES
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
@@ -122,7 +123,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}()
 	g := &gateway{
 		svc: svc, settings: settings, accounts: newAccounts(svc.DB), address: listener.Addr(),
-		secure: strings.HasPrefix(settings.PublicURL, "https:"),
+		secure: strings.HasPrefix(settings.PublicURL, "https:"), proxies: trustedNetworks(settings.TrustedProxies),
 	}
 	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time)
 	if err != nil {
@@ -159,7 +160,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	svc.Go(g.refreshPortals)
 	// A reset ends the person's sessions, whoever asked for it and whatever became of their request.
 	err = bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, func(ctx context.Context, d bus.Delivery[contract.ResetFact]) error {
-		return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At)
+		return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At, d.Message.Keep)
 	})
 	if err != nil {
 		return nil, err

@@ -96,6 +96,8 @@ const (
 	FactorRemoved      Text = "notice.factor_removed"
 	FactorRenamed      Text = "notice.factor_renamed"
 	OthersSignedOut    Text = "notice.others_signed_out"
+	SessionEnded       Text = "notice.session_ended"
+	EnrolmentOver      Text = "notice.enrolment_over"
 	FactorNotRemovable Text = "notice.factor_not_removable"
 )
 
@@ -106,6 +108,15 @@ const (
 	WhySettings      Text = "why.settings"
 	WhyReset         Text = "why.reset"
 )
+
+// IsWhy tells whether a text is one of those: what a form says of itself is not shown unseen.
+func IsWhy(t Text) bool {
+	switch t {
+	case WhyRecoveryCodes, WhyFactor, WhySettings, WhyReset:
+		return true
+	}
+	return false
+}
 
 // What an error page says and where it leads; ErrorFor chooses by status.
 const (
@@ -137,6 +148,9 @@ const (
 	methodSMS           Text = "method.sms"
 	methodRecovery      Text = "method.recovery"
 	methodProvider      Text = "method.fed"
+
+	resetByAdmin    Text = "reset.admin"
+	resetByOperator Text = "reset.operator"
 
 	clockAhead  Text = "clock.ahead"
 	clockBehind Text = "clock.behind"

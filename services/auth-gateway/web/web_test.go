@@ -335,6 +335,13 @@ func TestWords(t *testing.T) {
 		{"B30", "recovery-codes", "D4ZP-6CYG-9SFN-7LTK"},
 		{"B30", "recovery-codes", "Your earlier codes no longer work."},
 		{"B31", "recover", "It also replaces your authenticator app"},
+		{"B18", "remove-totp", "From then on your password alone opens your account."},
+		{"B18", "enroll-totp-replace", "The app you have now works until the new one is on."},
+		{"B18", "account-refused", "Your portal requires a second factor, so it cannot be removed. You can replace it."},
+		{"B29", "enroll-welcome-reset", "An administrator reset your two-factor sign-in on"},
+		{"B29", "account-reset", "The operator of your portal reset your two-factor sign-in on"},
+		{"B33", "enroll-welcome-recovered", "Your recovery code is used up. 2 recovery codes left."},
+		{"B33", "done-few", "2 recovery codes left."},
 		{"B33", "account-few", "Only 2 codes are left."},
 		{"B33", "account-asked", "None is left."},
 	} {
