@@ -15,12 +15,18 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	if err != nil {
 		return err
 	}
-	match, err := g.flow.passwords.match(ctx, u.Password, password)
+	proved, err := g.provedAtProvider(ctx, s, u)
 	if err != nil {
 		return err
 	}
-	if !match || u.Disabled {
-		return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+	if !proved {
+		match, err := g.flow.passwords.match(ctx, u.Password, password)
+		if err != nil {
+			return err
+		}
+		if !match || u.Disabled {
+			return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+		}
 	}
 	d, err := g.flow.decide(ctx, s.Portal, s.Who)
 	if err != nil {
@@ -33,7 +39,7 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 		if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
 			return err
 		}
-	case s.Who.Federated:
+	case s.Who.Federated && !proved:
 		return contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
 	}
 	now := g.now()

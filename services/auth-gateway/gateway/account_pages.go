@@ -89,7 +89,7 @@ func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal
 		}
 		page.Credentials = append(page.Credentials, credential)
 	}
-	if page.StepUp, err = g.stepUpFields(c.UserContext(), s, enrolled, refusal); err != nil {
+	if page.StepUp, err = g.stepUpFields(c, s, enrolled, refusal); err != nil {
 		return err
 	}
 	page.RecoveryOpen = refusal != nil || page.StepUp.Delivery != ""
@@ -97,13 +97,17 @@ func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal
 }
 
 // stepUpFields is what the fields of a step-up show: how far its text message is, and what was wrong with the last try.
-func (g *gateway) stepUpFields(ctx context.Context, s session, enrolled bool, refusal *contract.Error) (web.StepUpFields, error) {
+func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *contract.Error) (web.StepUpFields, error) {
 	var f web.StepUpFields
+	var err error
+	if f.Provider, f.Proved, err = g.stepUpAt(c, s); err != nil {
+		return f, err
+	}
 	if enrolled {
 		f.Factor = web.Factor(factorOf(s.Who.Audience))
 	}
 	if f.Factor == web.SMS && s.StepUpChallenge != "" {
-		o, err := g.flow.look(ctx, signIn{Portal: s.Portal, User: s.User, Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: s.StepUpChallenge, ExpiresAt: s.ExpiresAt, PublishedAt: g.now()})
+		o, err := g.flow.look(c.UserContext(), signIn{Portal: s.Portal, User: s.User, Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: s.StepUpChallenge, ExpiresAt: s.ExpiresAt, PublishedAt: g.now()})
 		if err != nil {
 			return f, err
 		}
@@ -173,7 +177,7 @@ func (g *gateway) askStepUp(c *fiber.Ctx, status int, action string, why web.Tex
 			page.Carry = append(page.Carry, web.Field{Name: string(name), Value: string(value)})
 		}
 	}
-	if page.StepUpFields, err = g.stepUpFields(c.UserContext(), s, hasFactor(d, s.Who.Audience), refusal); err != nil {
+	if page.StepUpFields, err = g.stepUpFields(c, s, hasFactor(d, s.Who.Audience), refusal); err != nil {
 		return err
 	}
 	return g.render(c, status, page)

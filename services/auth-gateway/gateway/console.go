@@ -189,12 +189,12 @@ func (g *gateway) sendProof(c *fiber.Ctx, s session) (session, *contract.Error, 
 }
 
 // proofFields are the fields of password and code on a form, with what was wrong with them.
-func (g *gateway) proofFields(ctx context.Context, s session, e *contract.Error) (web.StepUpFields, error) {
-	d, err := g.flow.decide(ctx, s.Portal, s.Who)
+func (g *gateway) proofFields(c *fiber.Ctx, s session, e *contract.Error) (web.StepUpFields, error) {
+	d, err := g.flow.decide(c.UserContext(), s.Portal, s.Who)
 	if err != nil {
 		return web.StepUpFields{}, err
 	}
-	return g.stepUpFields(ctx, s, hasFactor(d, s.Who.Audience), e)
+	return g.stepUpFields(c, s, hasFactor(d, s.Who.Audience), e)
 }
 
 // naming is how many names a page looks up at once.

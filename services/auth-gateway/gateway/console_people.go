@@ -219,7 +219,7 @@ func personPath(id string) string { return "/admin/users/" + url.PathEscape(id) 
 func (g *gateway) showAsk(c *fiber.Ctx, status int, page web.Confirm, proof *contract.Error) error {
 	if page.StepUpNeeded {
 		var err error
-		if page.StepUp, err = g.proofFields(c.UserContext(), sessionOf(c.UserContext()), proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, sessionOf(c.UserContext()), proof); err != nil {
 			return err
 		}
 	}

@@ -101,6 +101,14 @@ type SignIn struct {
 	PasswordError Text   // PasswordMissing
 	Error         Text   // WrongPassword, or TooManySignIns
 	Notice        Text   // SignedOut, NumberConfirmed, SignInExpired, ...
+	Refusal       Text   // why a provider did not lead in: ProviderUnknown, ProviderDomain, ...
+	Providers     []Provider
+}
+
+// Provider is a button that leads to somebody else's sign-in.
+type Provider struct {
+	Name string // "Microsoft"
+	URL  string // a path of ours
 }
 
 // EnrollWelcome is GET /sign-in/enroll. Posts factor to /sign-in/enroll/start, and skips at /sign-in/enroll/skip.
@@ -289,8 +297,10 @@ type RemoveFactor struct {
 
 // StepUpFields is the pair of fields, password and code, with which a person proves again who they are.
 type StepUpFields struct {
-	Factor        Factor // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
-	Destination   string // where a text has gone
+	Provider      *Provider // where a federated person signs in again: then nothing is typed here
+	Proved        bool      // they have: no password is asked for
+	Factor        Factor    // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
+	Destination   string    // where a text has gone
 	Delivery      Delivery
 	ResendIn      int
 	PasswordError Text
