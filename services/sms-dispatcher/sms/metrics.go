@@ -13,6 +13,7 @@ type metrics struct {
 	ended        *prometheus.CounterVec
 	handover     prometheus.Histogram
 	verification *prometheus.CounterVec
+	unlocks      *prometheus.CounterVec
 	paused       prometheus.Gauge
 	waiting      prometheus.Gauge
 }
@@ -26,6 +27,17 @@ const (
 	locked  result = "locked"
 	expired result = "expired"
 	refused result = "refused"
+)
+
+// unlocking is how an unlock was answered.
+type unlocking string
+
+const (
+	// unlockOpened: the telephone was locked, and the count starts again.
+	unlockOpened   unlocking = "opened"
+	unlockNone     unlocking = "none"
+	unlockDisabled unlocking = "disabled"
+	unlockFailed   unlocking = "error"
 )
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -46,6 +58,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		verification: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_verifications_total", Help: "Typed codes, by how they were answered.",
 		}, []string{"result"}),
+		unlocks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_unlocks_total", Help: "Unlocks of telephones, by result.",
+		}, []string{"result"}),
 		paused: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_sms_queue_paused", Help: "1 while nothing is sent because SNS refuses our account or the daily budget is spent.",
 		}),
@@ -53,7 +68,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (at most 500 are counted).",
 		}),
 	}
-	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.paused, m.waiting)
+	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.waiting)
 	for _, p := range []contract.Purpose{contract.ForEnrolment, contract.ForSignIn, contract.ForStepUp} {
 		m.opened.WithLabelValues(string(p))
 	}
@@ -65,6 +80,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	for _, v := range []result{right, wrong, locked, expired, refused} {
 		m.verification.WithLabelValues(string(v))
+	}
+	for _, u := range []unlocking{unlockOpened, unlockNone, unlockDisabled, unlockFailed} {
+		m.unlocks.WithLabelValues(string(u))
 	}
 	return m
 }

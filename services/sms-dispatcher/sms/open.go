@@ -191,7 +191,7 @@ func (d *dispatcher) newChallenge(req contract.SMSOpenRequest, n number, now tim
 		return challenge{}, err
 	}
 	return challenge{
-		ID: req.Challenge, Portal: req.Portal, User: req.User, Flow: req.Flow, Purpose: req.Purpose,
+		ID: req.Challenge, Portal: req.Portal, User: req.User, Order: orderOf(now, req.Challenge), Flow: req.Flow, Purpose: req.Purpose,
 		Enrolment: req.Enrolment, Ref: n.Ref, Phone: sealed, Last4: n.Last4, PortalName: req.PortalName, Host: req.Host,
 		CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now,
 	}, nil
@@ -264,18 +264,32 @@ func lockedOut(s lockout.State, now time.Time) error {
 	return e
 }
 
+// lockOf is what a page may know of a count of guesses: nil while it is open.
+func lockOf(s lockout.State, now time.Time) *contract.Lock {
+	until, closed := s.LockedUntil(now)
+	switch {
+	case !closed:
+		return nil
+	case s.Disabled():
+		return &contract.Lock{Failures: s.Failures}
+	default:
+		until = until.UTC()
+		return &contract.Lock{Failures: s.Failures, Until: &until}
+	}
+}
+
 // status tells how far a challenge's message is, as the person may know it.
-func (d *dispatcher) status(ctx context.Context, req contract.SMSStatusRequest) (contract.SMSStatusReply, error) {
+func (o *Office) status(ctx context.Context, req contract.SMSStatusRequest) (contract.SMSStatusReply, error) {
 	if !named(req.Account) {
 		return contract.SMSStatusReply{}, errNotUsable
 	}
-	now := d.now()
-	p, err := d.records.people.Get(ctx, personID(req.Account))
+	now := o.now()
+	p, err := o.records.people.Get(ctx, personID(req.Account))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return contract.SMSStatusReply{}, err
 	}
 	at, _ := p.Sends.next()
-	reply := contract.SMSStatusReply{ResendAt: at}
+	reply := contract.SMSStatusReply{ResendAt: at, Lock: lockOf(p.Guess, now)}
 	if at.IsZero() {
 		reply.ResendAt = now
 	}
@@ -285,7 +299,7 @@ func (d *dispatcher) status(ctx context.Context, req contract.SMSStatusRequest) 
 	if req.Challenge == "" {
 		return reply, nil
 	}
-	c, err := d.records.challenges.Get(ctx, req.Challenge)
+	c, err := o.records.challenges.Get(ctx, req.Challenge)
 	if errors.Is(err, store.ErrNotFound) || err == nil && c.account() != req.Account {
 		return contract.SMSStatusReply{}, errNoChallenge
 	}

@@ -17,19 +17,32 @@ const (
 	sweepEvery = 2 * time.Second
 	// sweepMost bounds one sweep; the rest comes with the next.
 	sweepMost = 500
+	// keepFor is how long a challenge that is over stays in the list of deliveries.
+	keepFor = 90 * 24 * time.Hour
+	// forgetEvery is after how many sweeps old challenges are looked for; while there are more of them than forgetMost,
+	// after each.
+	forgetEvery = 30
+	forgetMost  = 100
 )
 
 // reconcile finds challenges that nobody works on, and ends them: the stream may lose every job without losing a
-// challenge. It also erases codes that have expired.
+// challenge. It also erases codes that have expired, and removes challenges of long ago.
 func (d *dispatcher) reconcile(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	slots := make(chan struct{}, d.settings.Workers)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
+	more := false
+	for n := 0; ; n++ {
 		if err := d.sweep(ctx, &work, slots); err != nil && ctx.Err() == nil {
 			d.log.Warn("reconciler failed", slog.Any("error", err))
+		}
+		if more || n%forgetEvery == 0 {
+			var err error
+			if more, err = d.forgetOld(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("old challenges not removed", slog.Any("error", err))
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -104,4 +117,25 @@ func (d *dispatcher) look(ctx context.Context, n openNote) (idle bool, err error
 		}
 		return false, d.records.notes.Delete(ctx, n.ID)
 	}
+}
+
+// forgetOld removes some of the challenges that are older than lists go back, the oldest first, so that the collection
+// does not grow for ever. It returns true if there may be more. One that is not over, or has something to tell, stays
+// whatever its age: its note, or its letter's, brings somebody who ends it.
+func (d *dispatcher) forgetOld(ctx context.Context) (more bool, err error) {
+	old, err := d.records.old(ctx, orderFrom(d.now().Add(-keepFor)), forgetMost)
+	if err != nil {
+		return false, err
+	}
+	removed := 0
+	for _, c := range old {
+		if !c.over() {
+			continue
+		}
+		if err := d.records.challenges.Delete(ctx, c.ID); err != nil {
+			return false, err
+		}
+		removed++
+	}
+	return removed > 0 && len(old) == forgetMost, nil
 }

@@ -83,6 +83,7 @@ type dispatcher struct {
 	log      *slog.Logger
 	keys     *seal.Keys
 	records  *records
+	office   *Office
 	sender   *sender
 	gate     *gate
 	metrics  *metrics
@@ -121,12 +122,15 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
 	}
+	d.office = &Office{records: r, clock: svc.Clock, relay: svc.Outbox.Relay}
 	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),
 		bus.Handle(svc.Bus, contract.SMSConfirm, d.confirm),
-		bus.Handle(svc.Bus, contract.SMSStatus, d.status),
+		bus.Handle(svc.Bus, contract.SMSStatus, d.office.status),
+		bus.Handle(svc.Bus, contract.SMSUnlock, d.unlock),
+		bus.Handle(svc.Bus, contract.SMSDeliveries, d.deliveries),
 		bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, d.reset),
 		bus.Consume(ctx, svc.Bus, contract.ChallengeRequested, jobs, d.requested),
 	); err != nil {
@@ -137,7 +141,10 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 }
 
 // now is the time of every decision, as exact as the store keeps it.
-func (d *dispatcher) now() time.Time { return d.clock.Now().UTC().Truncate(time.Millisecond) }
+func (d *dispatcher) now() time.Time { return asKept(d.clock.Now()) }
+
+// asKept is a time as the store keeps it.
+func asKept(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // Ids come from our own services, and become parts of other ids and of field names.
 var (

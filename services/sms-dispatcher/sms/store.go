@@ -32,8 +32,10 @@ type person struct {
 	// Calls are those whose guesses make up the count: their repetitions are not counted again.
 	Calls map[string]time.Time `bson:"calls"`
 	// Told is the guess (by its time) whose lock was told last.
-	Told  time.Time `bson:"told"`
-	Sends sends     `bson:"sends"`
+	Told time.Time `bson:"told"`
+	// Unlocked is the unlock that started the count again last.
+	Unlocked string `bson:"unlocked,omitempty"`
+	Sends    sends  `bson:"sends"`
 }
 
 // number is one telephone number of a person.
@@ -79,6 +81,7 @@ type challenge struct {
 	ID         string           `bson:"_id"`
 	Portal     string           `bson:"portal"`
 	User       string           `bson:"user"`
+	Order      string           `bson:"order"` // see orderOf
 	Flow       string           `bson:"flow"`
 	Purpose    contract.Purpose `bson:"purpose"`
 	Enrolment  string           `bson:"enrolment"`
@@ -114,6 +117,19 @@ func (c challenge) account() contract.Account {
 
 func (c challenge) ended() bool { return c.State != queued && c.State != sending }
 
+// oldChallenge is what must be known of a challenge before it is removed.
+type oldChallenge struct {
+	ID     string                `bson:"_id"`
+	State  state                 `bson:"state"`
+	Closed closing               `bson:"closed"`
+	Outbox map[string]bus.Letter `bson:"outbox"`
+}
+
+// over tells whether nothing will happen to the challenge any more.
+func (c oldChallenge) over() bool {
+	return challenge{State: c.State}.ended() && c.Closed != stillOpen && len(c.Outbox) == 0
+}
+
 // openNote says that a challenge is not over: no outcome yet, or a code that is still good. It is written before the
 // challenge and removed after its end, so that the reconciler finds what is left over without searching history.
 type openNote struct {
@@ -134,6 +150,7 @@ type budget struct {
 type records struct {
 	people     store.Collection[person]
 	challenges store.Collection[challenge]
+	aged       store.Collection[oldChallenge] // the same documents
 	notes      store.Collection[openNote]
 	budgets    store.Collection[budget]
 	outbox     *store.Outbox
@@ -143,9 +160,15 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 	err := db.EnsureIndexes(ctx, []store.Index{
 		// The reconciler's one query.
 		{Collection: "open_challenges", Name: "due", Keys: bson.D{{Key: "due", Value: 1}}},
+		// The list of deliveries, of a portal and of one person.
+		{Collection: challengesName, Name: "portal_order", Keys: bson.D{field("portal", 1), field("order", 1)}},
+		{Collection: challengesName, Name: "portal_user_order", Keys: bson.D{field("portal", 1), field("user", 1), field("order", 1)}},
+		// The oldest of all portals, which are removed.
+		{Collection: challengesName, Name: "order", Keys: bson.D{field("order", 1)}},
 	})
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
+		aged:  store.Of[oldChallenge](db, challengesName),
 		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, "budgets"), outbox: outbox,
 	}, err
 }
@@ -266,7 +289,41 @@ func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) e
 	return nil
 }
 
+// unlock starts the count of guesses again if it still stands as it was read, with the letter that tells of it. It
+// tells whether it did: a guess that was counted meanwhile is not taken back.
+func (r *records) unlock(ctx context.Context, p person, unlock string, letter bus.Letter) (bool, error) {
+	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
+		return false, err
+	}
+	return r.people.Update(ctx, p.ID, store.Change{
+		Guard: bson.D{
+			field("guess.failures", p.Guess.Failures), field("guess.last_at", p.Guess.LastAt), field("unlocked", cond("$ne", unlock)),
+		},
+		Update: bson.D{set(append(append(clearGuesses(), field("unlocked", unlock)), store.Put(letter)...)...)},
+	})
+}
+
 // --- challenges
+
+// deliveries lists the challenges of a portal, or of one person, whose order is at least from and less than before
+// (empty: no bound), newest first.
+func (r *records) deliveries(ctx context.Context, portal, user, from, before string, limit int64) ([]challenge, error) {
+	filter := bson.D{field("portal", portal)}
+	if user != "" {
+		filter = append(filter, field("user", user))
+	}
+	var span bson.D
+	if from != "" {
+		span = append(span, field("$gte", from))
+	}
+	if before != "" {
+		span = append(span, field("$lt", before))
+	}
+	if span != nil {
+		filter = append(filter, field("order", span))
+	}
+	return r.challenges.Query(ctx, filter, bson.D{field("order", -1)}, limit)
+}
 
 // open writes a challenge, and the note of it first. It returns the one that is there if it was written before.
 func (r *records) open(ctx context.Context, c challenge, look time.Time) (challenge, error) {
@@ -375,6 +432,11 @@ func (r *records) closeCode(ctx context.Context, id string, why closing) error {
 		Update: bson.D{set(field("closed", why)), unset("code", "phone")},
 	})
 	return err
+}
+
+// old lists challenges whose order is less than before, the oldest first.
+func (r *records) old(ctx context.Context, before string, limit int64) ([]oldChallenge, error) {
+	return r.aged.Query(ctx, bson.D{field("order", cond("$lt", before))}, bson.D{field("order", 1)}, limit)
 }
 
 // --- notes

@@ -62,7 +62,7 @@ func (d *dispatcher) confirm(ctx context.Context, req contract.SMSConfirmRequest
 	active := *p.Pending
 	active.Since = c.VerifiedAt
 	out := confirmation(active)
-	letter, err := bus.NewLetter(ctx, contract.EnrolmentConfirmed, "enrolment-"+active.Enrolment,
+	letter, err := bus.NewLetter(ctx, contract.EnrolmentConfirmed, contract.ConfirmedID(active.Enrolment),
 		contract.EnrolmentFact{Account: req.Account, FactorInfo: out.FactorInfo, Epoch: out.Epoch}, active.Since)
 	if err != nil {
 		return contract.Confirmation{}, err

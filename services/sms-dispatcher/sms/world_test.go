@@ -294,6 +294,26 @@ func other(code string) string {
 	return "000000"
 }
 
+// counter reads one series of a counter with a result.
+func counter(tb testing.TB, svc *service.Service, name, result string) float64 {
+	tb.Helper()
+	families, err := svc.Metrics.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == name && l.GetName() == "result" && l.GetValue() == result {
+					return m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	tb.Fatalf("no metric %s of %s", name, result)
+	return 0
+}
+
 // gauge reads one gauge of a service.
 func gauge(tb testing.TB, svc *service.Service, name string) float64 {
 	tb.Helper()

@@ -258,7 +258,7 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	}
 	a := active{Credential: c, Label: label, Since: g.now}
 	confirmation := a.confirmation()
-	letter, err := bus.NewLetter(ctx, contract.EnrolmentConfirmed, "enrolment-"+c.Enrolment,
+	letter, err := bus.NewLetter(ctx, contract.EnrolmentConfirmed, contract.ConfirmedID(c.Enrolment),
 		contract.EnrolmentFact{Account: who, FactorInfo: confirmation.FactorInfo, Epoch: confirmation.Epoch}, g.now)
 	if err != nil {
 		return active{}, "", err

@@ -96,6 +96,20 @@ func refuseLocked(s lockout.State, now time.Time) *contract.Error {
 	return e
 }
 
+// lockOf is what a page may know of a count: nil while it is open.
+func lockOf(s lockout.State, now time.Time) *contract.Lock {
+	until, locked := s.LockedUntil(now)
+	switch {
+	case !locked:
+		return nil
+	case s.Disabled():
+		return &contract.Lock{Failures: s.Failures}
+	default:
+		until = until.UTC()
+		return &contract.Lock{Failures: s.Failures, Until: &until}
+	}
+}
+
 // slot is where a document remembers a call: one of sixteen places, by the id. Remembering is bounded, and a call is
 // forgotten only when a later one of the same person falls into its place. Forgetting is safe: a repeated call is
 // then counted once more, and a spent code is a spent code.

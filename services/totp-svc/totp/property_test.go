@@ -203,6 +203,25 @@ func TestAnyHistory(t *testing.T) {
 					p.epoch.Person = m.person
 				}
 			},
+			"unlock": func(t *rapid.T) {
+				now := h.Clock.Now()
+				_, app := m.guess.LockedUntil(now)
+				_, codes := m.codesGuess.LockedUntil(now)
+				want := contract.Code("")
+				if m.guess.Disabled() || !app && m.codesGuess.Disabled() {
+					want = contract.Conflict
+				}
+				reply, err := replica(t).unlock(once(), p.unlocking(bus.NewID()))
+				if contract.CodeOf(err) != want || reply.Unlocked != (want == "" && (app || codes)) {
+					t.Fatalf("unlock: %+v, %v; want %q of %+v and %+v", reply, err, want, m.guess, m.codesGuess)
+				}
+				if want == "" && app {
+					m.guess.Failures = 0
+				}
+				if want == "" && codes && !m.codesGuess.Disabled() {
+					m.codesGuess.Failures = 0
+				}
+			},
 			"a late reset": func(t *rapid.T) {
 				if err := replica(t).reset(context.Background(), p.resetEvent(rapid.Int64Range(0, m.person).Draw(t, "person"))); err != nil {
 					t.Fatalf("reset: %v", err)

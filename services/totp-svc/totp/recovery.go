@@ -57,11 +57,7 @@ func (s *server) regenerate(ctx context.Context, req contract.RegenerateRequest)
 
 // status answers [contract.TOTPStatus].
 func (s *server) status(ctx context.Context, req contract.StatusRequest) (contract.TOTPStatusReply, error) {
-	if err := checkAccount(req.Account); err != nil {
-		return contract.TOTPStatusReply{}, err
-	}
-	doc, err := s.state.recoverySet(ctx, documentID(req.Account))
-	return contract.TOTPStatusReply{CodesLeft: doc.Left}, err
+	return s.office.Status(ctx, req.Account)
 }
 
 // recover answers [contract.TOTPRecover].

@@ -2,7 +2,7 @@
 //
 // It keeps the secrets of authenticator apps and the hashes of recovery codes. rfc6238.go (time steps and codes),
 // codes.go (recovery codes) and guard.go (what a guess is answered) are pure functions of values and the time; store.go
-// is every write there is; enrol.go, verify.go and recovery.go are the calls, in terms of those.
+// is every write there is; enrol.go, verify.go, recovery.go and operator.go are the calls, in terms of those.
 //
 // What all calls with a code have in common: a guess is counted, in a write of its own, before anything is compared;
 // a right one is accepted by a second write, whose guard makes it the only one. Both writes leave the id of the call
@@ -53,6 +53,7 @@ func start(ctx context.Context, env service.Env) (*server, error) {
 		return nil, err
 	}
 	s := &server{svc: svc, state: newState(svc.DB), metrics: newMetrics(svc.Registerer())}
+	s.office = &Office{state: s.state, outbox: svc.Outbox, clock: svc.Clock, relay: svc.Outbox.Relay}
 	if err := s.serve(ctx); err != nil {
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
 		defer cancel()
@@ -65,6 +66,7 @@ func start(ctx context.Context, env service.Env) (*server, error) {
 type server struct {
 	svc     *service.Service
 	state   state
+	office  *Office
 	metrics *metrics
 }
 
@@ -78,12 +80,16 @@ func (s *server) serve(ctx context.Context) error {
 		bus.Handle(b, contract.TOTPRegenerate, s.regenerate),
 		bus.Handle(b, contract.TOTPRecover, s.recover),
 		bus.Handle(b, contract.TOTPStatus, s.status),
+		bus.Handle(b, contract.TOTPUnlock, s.unlock),
 		bus.Consume(ctx, b, contract.EnrolmentReset, bus.ConsumeOptions{}, s.reset),
 	)
 }
 
 // now is the time by which everything is decided, as precise as the store keeps it.
-func (s *server) now() time.Time { return s.svc.Clock.Now().UTC().Truncate(time.Millisecond) }
+func (s *server) now() time.Time { return asKept(s.svc.Clock.Now()) }
+
+// asKept is a time as the store keeps it.
+func asKept(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // guess starts a call with a code. A call without an id cannot be repeated.
 func (s *server) guess(ctx context.Context, who contract.Account) guess {

@@ -39,6 +39,8 @@ type authenticator struct {
 	// Counted and Accepted remember the last calls, by slot.
 	Counted  map[string]counted  `bson:"counted,omitempty"`
 	Accepted map[string]accepted `bson:"accepted,omitempty"`
+	// Unlocked is the unlock that started the count again last.
+	Unlocked string `bson:"unlocked,omitempty"`
 }
 
 // Credential is a secret of an authenticator app, as it is kept. (The driver sees exported embedded types only.)
@@ -93,6 +95,7 @@ type recoverySet struct {
 	Guess    lockout.State       `bson:"guess"`
 	Counted  map[string]counted  `bson:"counted,omitempty"`
 	Accepted map[string]recovery `bson:"accepted,omitempty"`
+	Unlocked string              `bson:"unlocked,omitempty"`
 }
 
 // recovery is a call that spent a code.
@@ -102,16 +105,27 @@ type recovery struct {
 	Left     int    `bson:"left"`
 }
 
+// counter is what both kinds of documents have in common: a count of guesses that an unlock starts again.
+type counter struct {
+	Guess    lockout.State `bson:"guess"`
+	Unlocked string        `bson:"unlocked"`
+}
+
 // state is this service's database.
 type state struct {
 	authenticators store.Collection[authenticator]
 	sets           store.Collection[recoverySet]
+	// counters are the same documents, by collection.
+	counters map[string]store.Collection[counter]
 }
 
 func newState(db *store.DB) state {
 	return state{
 		authenticators: store.Of[authenticator](db, authenticators),
 		sets:           store.Of[recoverySet](db, recoverySets),
+		counters: map[string]store.Collection[counter]{
+			authenticators: store.Of[counter](db, authenticators), recoverySets: store.Of[counter](db, recoverySets),
+		},
 	}
 }
 
@@ -340,4 +354,27 @@ func (s state) replaceSet(ctx context.Context, id, call, set string, hashes []st
 		return false, nil
 	}
 	return ok, err
+}
+
+// counter reads the count of a person's document; who has none never guessed.
+func (s state) counter(ctx context.Context, collection, id string) (counter, error) {
+	c, err := s.counters[collection].Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return counter{}, nil
+	}
+	return c, err
+}
+
+// unlock starts a count again if it still stands as it was read, with the letters that tell of it. It tells whether it
+// did: a guess that was counted meanwhile is not taken back. What codes are spent is another matter and stays.
+func (s state) unlock(ctx context.Context, collection, id, unlock string, was lockout.State, letters ...bus.Letter) (bool, error) {
+	return s.counters[collection].Update(ctx, id, store.Change{
+		Guard: bson.D{
+			field("guess.failures", was.Failures), field("guess.last_at", was.LastAt), field("unlocked", is("$ne", unlock)),
+		},
+		Update: bson.D{
+			field("$set", append(store.Put(letters...), store.ClearGuesses("guess"), field("unlocked", unlock))),
+			field("$unset", bson.D{field("drift", "")}),
+		},
+	})
 }
