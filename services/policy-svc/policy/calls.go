@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -14,61 +15,42 @@ import (
 const rounds = 8
 
 func (p *policy) decide(ctx context.Context, req contract.DecideRequest) (contract.Decision, error) {
-	d, _, err := p.ask(ctx, req)
+	d, _, _, err := p.ask(ctx, req)
 	if err == nil {
 		p.metrics.decisions.WithLabelValues(string(d.Action), string(req.Audience)).Inc()
 	}
 	return d, err
 }
 
-func (p *policy) ask(ctx context.Context, req contract.DecideRequest) (contract.Decision, Rules, error) {
+func (p *policy) ask(ctx context.Context, req contract.DecideRequest) (contract.Decision, Rules, standingDoc, error) {
 	if err := checkPerson(req); err != nil {
-		return contract.Decision{}, Rules{}, err
+		return contract.Decision{}, Rules{}, standingDoc{}, err
 	}
 	rules, standing, err := p.state.both(ctx, req.Account)
-	if err != nil {
-		return contract.Decision{}, Rules{}, err
-	}
-	if rules.Version == 0 {
+	if err == nil && rules.Version == 0 {
 		// A portal is made with its settings. Where they are missing, the database is another one or lost its data, and
 		// "nothing is required" would open every account that has a password.
-		return contract.Decision{}, Rules{}, contract.Wait(contract.Unavailable, 5*time.Second, "This portal has no second-factor settings yet.")
+		err = contract.Wait(contract.Unavailable, 5*time.Second, "This portal has no second-factor settings yet.")
 	}
-	return Decide(rules, standing.Person, Facts{Audience: req.Audience, Federated: req.Federated}), rules, nil
+	if err != nil {
+		return contract.Decision{}, Rules{}, standingDoc{}, err
+	}
+	return Decide(rules, standing.Person, Facts{Audience: req.Audience, Federated: req.Federated}), rules, standing, nil
 }
 
-// skip writes the skip under the epoch for which it was allowed: whatever happens between the decision and the write
-// raises one of the generations, and the skip counts for nothing.
-func (p *policy) skip(ctx context.Context, req contract.SkipRequest) (contract.Decision, error) {
-	for range rounds {
-		d, rules, err := p.ask(ctx, req.DecideRequest)
-		if err != nil {
-			return contract.Decision{}, err
-		}
-		switch {
-		case d.Standing == contract.Skipped:
-			return d, nil
-		case d.Action != contract.Enroll || !d.CanSkip:
-			return contract.Decision{}, contract.Refuse(contract.Forbidden, "Your portal does not let you skip this step.")
-		}
-		now := p.clock.Now()
-		skip := Skip{At: now, Epoch: d.Epoch, OptOutGeneration: rules.Organizations.OptOutGeneration}
-		id := fmt.Sprintf("skip-%s-%s-%d-%d-%d", req.Portal, req.User, d.Epoch.Population, d.Epoch.Person, skip.OptOutGeneration)
-		letter, err := bus.NewLetter(ctx, contract.EnrolmentSkipped, id, contract.PersonFact{Account: req.Account, At: now}, now)
-		if err != nil {
-			return contract.Decision{}, err
-		}
-		if _, err := p.state.skip(ctx, req.Account, skip, letter); err != nil {
-			return contract.Decision{}, err
-		}
-		// The next round reads what holds now: skipped, unless somebody changed the rules or reset the person.
-	}
-	return contract.Decision{}, busy()
+// moved is the news that a person's standing is another, to be told together with letters about why.
+func (p *policy) moved(ctx context.Context, who contract.Account, from standingDoc, why ...bus.Letter) ([]bus.Letter, error) {
+	id := fmt.Sprintf("standing-%s-%s-%s", who.Portal, who.User, bus.NewID())
+	news, err := bus.NewLetter(ctx, contract.StandingChanged, id, contract.StandingFact{Account: who, Revision: from.Rev + 1}, p.clock.Now())
+	return append(why, news), err
 }
 
 func (p *policy) record(ctx context.Context, req contract.RecordRequest) (contract.Empty, error) {
 	counts, err := p.enrol(ctx, req)
-	if err == nil && !counts {
+	switch {
+	case err == nil && counts:
+		err = p.note(ctx, contract.ConfirmedID(req.Enrolment), enrolmentNote(contract.AuditEnrolmentConfirmed, contract.EnrolmentFact(req)))
+	case err == nil:
 		err = contract.Refuse(contract.Conflict, "Your second factor was reset while you set it up. Please set it up again.")
 	}
 	return contract.Empty{}, err
@@ -92,25 +74,33 @@ func (p *policy) enrol(ctx context.Context, req contract.RecordRequest) (bool, e
 	if utf8.RuneCountInString(req.Label) > 100 {
 		return false, invalid("label", "is longer than 100 characters")
 	}
-	rules, err := p.state.rules(ctx, req.Portal)
+	rules, standing, err := p.state.both(ctx, req.Account)
 	if err != nil {
 		return false, err
 	}
+	population := rules.of(audienceOf(req.Factor)).Generation
 	current := func(e Enrolment, person int64) bool {
-		return e.ID == req.Enrolment && e.Epoch == contract.Epoch{Population: rules.of(audienceOf(req.Factor)).Generation, Person: person}
+		return e.ID == req.Enrolment && e.Epoch == contract.Epoch{Population: population, Person: person}
 	}
-	if req.Epoch.Population < rules.of(audienceOf(req.Factor)).Generation {
+	switch {
+	case req.Epoch.Population < population:
 		return false, nil
+	case current(standing.Factors[req.Factor], standing.Generation):
+		return true, nil
+	}
+	letters, err := p.moved(ctx, req.Account, standing)
+	if err != nil {
+		return false, err
 	}
 	e := Enrolment{ID: req.Enrolment, Label: req.Label, Since: req.Since.UTC(), Epoch: req.Epoch}
-	done, err := p.state.record(ctx, req.Account, req.Factor, e)
+	done, err := p.state.record(ctx, req.Account, req.Factor, e, letters)
 	if err != nil {
 		return false, err
 	}
 	if done {
 		return current(e, req.Epoch.Person), nil
 	}
-	standing, err := p.state.standing(ctx, req.Account)
+	standing, err = p.state.standing(ctx, req.Account)
 	return current(standing.Factors[req.Factor], standing.Generation), err
 }
 
@@ -127,24 +117,39 @@ func (p *policy) reset(ctx context.Context, req contract.ResetRequest) (contract
 	if utf8.RuneCountInString(req.Reason) > 500 {
 		return contract.Empty{}, invalid("reason", "is longer than 500 characters")
 	}
+	switch req.Cause {
+	case "": // of a message from before there were causes
+		req.Cause = contract.ResetByAdmin
+	case contract.ResetByAdmin, contract.ResetByRecovery, contract.ResetByRemoval, contract.ResetByOperator:
+	default:
+		return contract.Empty{}, invalid("cause", "is none of the four")
+	}
 	for range rounds {
 		rules, standing, err := p.state.both(ctx, req.Account)
 		if err != nil {
 			return contract.Empty{}, err
 		}
-		if _, done := standing.Resets[req.Reset]; done {
-			return contract.Empty{}, nil
-		}
-		now, next := p.clock.Now(), standing.Generation+1
+		begun, done := standing.Resets[req.Reset]
 		fact := contract.ResetFact{
-			Account: req.Account, Reset: req.Reset, Actor: req.Actor, Reason: req.Reason, At: now,
-			Epoch: contract.Epoch{Population: rules.of(standing.audience()).Generation, Person: next},
+			Account: req.Account, Reset: req.Reset, Actor: req.Actor, Cause: req.Cause, Reason: req.Reason, Keep: req.Keep, At: p.clock.Now(),
+			Epoch: contract.Epoch{Population: rules.of(standing.audience()).Generation, Person: begun},
 		}
-		letter, err := bus.NewLetter(ctx, contract.EnrolmentReset, fmt.Sprintf("reset-%s-%s-%s", req.Portal, req.User, req.Reset), fact, now)
+		if done { // an earlier attempt may have gone no further
+			return contract.Empty{}, p.note(ctx, resetID(req.Account, req.Reset), resetNote(fact))
+		}
+		fact.Epoch.Person = standing.Generation + 1
+		letter, err := bus.NewLetter(ctx, contract.EnrolmentReset, resetID(req.Account, req.Reset), fact, fact.At)
 		if err != nil {
 			return contract.Empty{}, err
 		}
-		done, err := p.state.reset(ctx, req.Account, req.Reset, next, letter)
+		letters, err := p.moved(ctx, req.Account, standing, letter)
+		if err != nil {
+			return contract.Empty{}, err
+		}
+		r := Reset{ID: req.Reset, At: fact.At, Cause: req.Cause}
+		if done, err = p.state.reset(ctx, req.Account, req.Reset, fact.Epoch.Person, r, letters); err == nil && done {
+			err = p.note(ctx, letter.ID, resetNote(fact))
+		}
 		if done || err != nil {
 			return contract.Empty{}, err
 		}
@@ -155,7 +160,7 @@ func (p *policy) reset(ctx context.Context, req contract.ResetRequest) (contract
 
 // audience is the population that a person's remembered standing speaks of; internal when it says nothing.
 func (p Person) audience() contract.Audience {
-	if _, ok := p.Factors[contract.FactorSMS]; ok || p.Skip != nil {
+	if _, ok := p.Factors[contract.FactorSMS]; ok || p.Skip != nil || p.Wish != nil {
 		return contract.Organization
 	}
 	return contract.Internal
@@ -174,22 +179,18 @@ func (p *policy) change(ctx context.Context, req contract.ChangeRequest) (contra
 	switch {
 	case !isPortal(req.Portal):
 		return contract.Settings{}, invalid("portal", "is not the id of a portal")
-	case !isMode(wanted.Internal.Mode):
-		return contract.Settings{}, invalid("settings.internal.mode", "must be off, optional or required")
-	case !isMode(wanted.Organizations.Mode):
-		return contract.Settings{}, invalid("settings.organizations.mode", "must be off, optional or required")
 	case wanted.Version < 0:
 		return contract.Settings{}, invalid("settings.version", "must not be negative")
 	}
-	if err := checkActor(req.Actor); err != nil {
+	if err := errors.Join(checkModes("settings", wanted), checkActor(req.Actor)); err != nil {
 		return contract.Settings{}, err
 	}
 	doc, err := p.state.rules(ctx, req.Portal)
 	if err != nil {
 		return contract.Settings{}, err
 	}
-	if doc.Version == wanted.Version+1 && doc.LastCall != "" && doc.LastCall == bus.CallID(ctx) {
-		return doc.public(), nil // our own answer was lost
+	if doc.Version == wanted.Version+1 && doc.Last.Call != "" && doc.Last.Call == bus.CallID(ctx) { // our own answer was lost
+		return doc.public(), p.note(ctx, settingsID(req.Portal, doc.Version), settingsNote(doc.Last.Fact))
 	}
 	conflict := contract.Refuse(contract.Conflict, "Somebody else changed the settings meanwhile. Please look at them again.")
 	if doc.Version != wanted.Version {
@@ -197,18 +198,50 @@ func (p *policy) change(ctx context.Context, req contract.ChangeRequest) (contra
 	}
 	now, before, after := p.clock.Now(), doc.Rules, Change(doc.Rules, wanted)
 	fact := contract.SettingsFact{Portal: req.Portal, Actor: req.Actor, Before: before.public(), After: after.public(), At: now}
-	letter, err := bus.NewLetter(ctx, contract.SettingsChanged, fmt.Sprintf("settings-%s-%d", req.Portal, after.Version), fact, now)
+	letter, err := bus.NewLetter(ctx, contract.SettingsChanged, settingsID(req.Portal, after.Version), fact, now)
 	if err != nil {
 		return contract.Settings{}, err
 	}
-	done, err := p.state.change(ctx, req.Portal, bus.CallID(ctx), before, after, letter)
+	done, err := p.state.change(ctx, req.Portal, before, after, lastChange{bus.CallID(ctx), fact}, letter)
 	switch {
 	case err != nil:
 		return contract.Settings{}, err
 	case !done:
 		return contract.Settings{}, conflict
 	}
-	return after.public(), nil
+	return after.public(), p.note(ctx, letter.ID, settingsNote(fact))
+}
+
+// rules needs no second look at anybody: a change never touches a person's document.
+func (p *policy) rules(ctx context.Context, req contract.RulesRequest) (contract.RulesReply, error) {
+	if !isPortal(req.Portal) {
+		return contract.RulesReply{}, invalid("portal", "is not the id of a portal")
+	}
+	doc, err := p.state.rules(ctx, req.Portal)
+	if err != nil {
+		return contract.RulesReply{}, err
+	}
+	now := doc.counting()
+	out := contract.RulesReply{Settings: doc.public(), Now: now, After: now}
+	if req.Wanted != nil {
+		if err := checkModes("wanted", *req.Wanted); err != nil {
+			return contract.RulesReply{}, err
+		}
+		out.After = Change(doc.Rules, *req.Wanted).counting()
+	}
+	return out, nil
+}
+
+func (p *policy) standing(ctx context.Context, req contract.DecideRequest) (contract.StandingReply, error) {
+	d, _, standing, err := p.ask(ctx, req)
+	out := standing.Person.standing(req.Audience)
+	out.Decision, out.Revision = d, standing.Rev
+	return out, err
+}
+
+// audit appends what the gateway did.
+func (p *policy) audit(ctx context.Context, req contract.AuditRequest) (contract.Empty, error) {
+	return contract.Empty{}, p.note(ctx, req.ID, req.AuditNote)
 }
 
 func busy() error {
@@ -243,6 +276,16 @@ func checkAccount(a contract.Account) error {
 func checkActor(actor string) error {
 	if actor == "" || len(actor) > 128 {
 		return invalid("actor", "must be set, with at most 128 characters")
+	}
+	return nil
+}
+
+func checkModes(of string, s contract.Settings) error {
+	switch {
+	case !isMode(s.Internal.Mode):
+		return invalid(of+".internal.mode", "must be off, optional or required")
+	case !isMode(s.Organizations.Mode):
+		return invalid(of+".organizations.mode", "must be off, optional or required")
 	}
 	return nil
 }

@@ -34,6 +34,10 @@ type Person struct {
 	Generation int64                         `bson:"person"`
 	Factors    map[contract.Factor]Enrolment `bson:"factors,omitempty"`
 	Skip       *Skip                         `bson:"skip,omitempty"`
+	// Wish is a contact's own, to enrol where nobody must, or after a skip.
+	Wish *Wish `bson:"wish,omitempty"`
+	// Reset is the last one, until the person enrols again.
+	Reset *Reset `bson:"last_reset,omitempty"`
 }
 
 // Enrolment is a confirmed factor. It counts only under the epoch in which it was begun.
@@ -49,6 +53,21 @@ type Skip struct {
 	At               time.Time      `bson:"at"`
 	Epoch            contract.Epoch `bson:"epoch"`
 	OptOutGeneration int64          `bson:"opt_out_generation"`
+}
+
+// Wish is a contact's "Enable 2FA SMS". It counts only under the epoch it was said in, until it is declined.
+type Wish struct {
+	ID       string         `bson:"id"`
+	At       time.Time      `bson:"at"`
+	Epoch    contract.Epoch `bson:"epoch"`
+	Declined bool           `bson:"declined,omitempty"`
+}
+
+// Reset is when and why a person's factors died.
+type Reset struct {
+	ID    string              `bson:"id"`
+	At    time.Time           `bson:"at"`
+	Cause contract.ResetCause `bson:"cause"`
 }
 
 // Facts are what the asker knows of the person.
@@ -95,7 +114,8 @@ func Decide(r Rules, p Person, f Facts) contract.Decision {
 	e, enrolled := p.Factors[factor]
 	enrolled = enrolled && e.Epoch == epoch
 	optOut := f.Audience == contract.Organization && pop.AllowOptOut
-	skipped := optOut && p.Skip != nil && p.Skip.Epoch == epoch && p.Skip.OptOutGeneration == pop.OptOutGeneration
+	wished := f.Audience == contract.Organization && p.Wish != nil && !p.Wish.Declined && p.Wish.Epoch == epoch
+	skipped := optOut && !wished && p.Skip != nil && p.Skip.Epoch == epoch && p.Skip.OptOutGeneration == pop.OptOutGeneration
 
 	if enrolled {
 		d.Factors = []contract.FactorInfo{{Factor: factor, Enrolment: e.ID, Label: e.Label, Since: e.Since}}
@@ -108,6 +128,9 @@ func Decide(r Rules, p Person, f Facts) contract.Decision {
 	case skipped:
 		d.Standing = contract.Skipped
 	}
+	if p.Reset != nil && !enrolled && !f.Federated {
+		d.Reset = &contract.ResetNote{At: p.Reset.At, Cause: p.Reset.Cause}
+	}
 	d.MayEnroll = !f.Federated && pop.Mode != contract.ModeOff
 	d.MayRemove = enrolled && (pop.Mode == contract.ModeOff || pop.Mode == contract.ModeOptional)
 
@@ -116,6 +139,8 @@ func Decide(r Rules, p Person, f Facts) contract.Decision {
 		d.Action = contract.Allow
 	case enrolled:
 		d.Action, d.Factor = contract.Challenge, factor
+	case pop.Mode == contract.ModeOptional && wished: // at their own wish, which they may think better of
+		d.Action, d.Factor, d.CanSkip = contract.Enroll, factor, true
 	case pop.Mode == contract.ModeOptional || skipped:
 		d.Action = contract.Allow
 	default:
@@ -143,6 +168,27 @@ func (p Population) change(first bool, mode contract.Mode, allowOptOut bool) Pop
 		after.OptOutGeneration++
 	}
 	return after
+}
+
+// counting tells which enrolments and skips count under these rules.
+func (r Rules) counting() contract.PortalRules {
+	of := func(p Population) contract.CountingRule {
+		return contract.CountingRule{Mode: p.Mode, Generation: p.Generation, SkipsCount: p.AllowOptOut, OptOutGeneration: p.OptOutGeneration}
+	}
+	return contract.PortalRules{Internal: of(r.Internal), Organizations: of(r.Organizations)}
+}
+
+// standing tells in which generations a person of an audience enrolled and skipped, whichever count now.
+func (p Person) standing(a contract.Audience) (out contract.StandingReply) {
+	f := factorOf(a)
+	if e, ok := p.Factors[f]; ok && e.Epoch.Person == p.Generation {
+		out.EnrolledIn = e.Epoch.Population
+		out.Info = &contract.FactorInfo{Factor: f, Enrolment: e.ID, Label: e.Label, Since: e.Since}
+	}
+	if a == contract.Organization && p.Skip != nil && p.Skip.Epoch.Person == p.Generation {
+		out.SkippedIn, out.SkippedOptOut = p.Skip.Epoch.Population, p.Skip.OptOutGeneration
+	}
+	return out
 }
 
 // public returns the settings as an admin sees them.

@@ -1,7 +1,8 @@
 // Package policy answers: who needs a second factor, who has one, and what has happened?
 //
-// decide.go holds the rules, calls.go answers the gateway, facts.go keeps the audit log and makes up for calls that
-// were lost, store.go keeps the documents.
+// decide.go and chain.go hold the rules; calls.go and wishes.go answer the gateway, facts.go makes up for calls that were
+// lost, audit.go keeps the audit log and verify.go proves it; store.go keeps the documents, operator.go works without
+// the service.
 package policy
 
 import (
@@ -28,6 +29,7 @@ func (s *Settings) Validate() []string { return s.Problems() }
 // policy answers the calls and consumes the facts.
 type policy struct {
 	state   state
+	log     *Audit
 	clock   clock.Clock
 	metrics metrics
 }
@@ -42,7 +44,11 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{state: newState(svc.DB, svc.Outbox), clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
+	log, err := OpenAudit(ctx, svc.DB, svc.Keys)
+	if err != nil {
+		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+	}
+	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
 	if err := errors.Join(p.answer(svc.Bus), p.consume(ctx, svc.Bus)); err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
 	}
@@ -57,6 +63,12 @@ func (p *policy) answer(b *bus.Bus) error {
 		bus.Handle(b, contract.PolicyReset, p.reset),
 		bus.Handle(b, contract.PolicySettings, p.settings),
 		bus.Handle(b, contract.PolicyChange, p.change),
+		bus.Handle(b, contract.PolicyRules, p.rules),
+		bus.Handle(b, contract.PolicyStanding, p.standing),
+		bus.Handle(b, contract.PolicyEnable, p.enable),
+		bus.Handle(b, contract.PolicyRename, p.rename),
+		bus.Handle(b, contract.PolicyAudit, p.audit),
+		bus.Handle(b, contract.PolicyAuditList, p.log.list),
 	)
 }
 
@@ -71,7 +83,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "sallyport_policy_decisions_total", Help: "Decisions about sign-ins, by action and audience.",
 		}, []string{"action", "audience"}),
 		audited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sallyport_policy_audited_total", Help: "Facts written to the audit log, redeliveries included, by action.",
+			Name: "sallyport_policy_audited_total", Help: "Entries appended to the audit log, by action.",
 		}, []string{"action"}),
 	}
 	for _, audience := range []contract.Audience{contract.Internal, contract.Organization} {
@@ -79,7 +91,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			m.decisions.WithLabelValues(string(a), string(audience))
 		}
 	}
-	for _, a := range actions() {
+	for _, a := range contract.AuditActions() {
 		m.audited.WithLabelValues(string(a))
 	}
 	r.MustRegister(m.decisions, m.audited)

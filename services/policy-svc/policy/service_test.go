@@ -143,7 +143,7 @@ func (f *fixture) skip(req contract.DecideRequest) (contract.Decision, error) {
 
 func (f *fixture) reset(who contract.Account, id string) {
 	f.t.Helper()
-	_, err := request(f.t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: who, Reset: id, Actor: "u9", Reason: "lost phone"})
+	_, err := request(f.t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: who, Reset: id, Actor: "u9", Cause: contract.ResetByAdmin, Reason: "lost phone"})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -278,10 +278,10 @@ func TestB05OffAndOnAgainKillsEnrolments(t *testing.T) {
 	wantCode(t, f.record(dana, first, begun), contract.Conflict)
 	late := f.info(staff, "en3")
 	wantCode(t, f.record(dana, late, begun), contract.Conflict)
-	if err := bus.Publish(t.Context(), f.totp, contract.EnrolmentConfirmed, "confirmed-en3", contract.EnrolmentFact{Account: dana, FactorInfo: late, Epoch: begun}); err != nil {
+	if err := bus.Publish(t.Context(), f.totp, contract.EnrolmentConfirmed, contract.ConfirmedID("en3"), contract.EnrolmentFact{Account: dana, FactorInfo: late, Epoch: begun}); err != nil {
 		t.Fatal(err)
 	}
-	f.audit(3 + 1)
+	f.audit(3 + 2 + 1) // settings, two recorded, one only told of
 	f.expect(staff, "enroll totp not_enrolled")
 	f.enrol(staff, "en4")
 	f.expect(staff, "challenge totp enrolled")
@@ -366,14 +366,14 @@ func TestB29ResetClearsEnrolmentAndSkipOnce(t *testing.T) {
 	f.reset(dana, "rs2")
 	f.expect(staff, "enroll totp not_enrolled")
 
-	lines := f.audit(1 + 1 + 3) // settings, skip, resets
+	lines := f.audit(1 + 2 + 1 + 3) // settings, enrolments, skip, resets
 	var resets []policy.Line
 	for _, l := range lines {
 		if l.Action == "enrolment_reset" {
 			resets = append(resets, l)
 		}
 	}
-	if len(resets) != 3 || resets[0].Actor != "u9" || resets[0].Detail["reason"] != "lost phone" || resets[0].User == "" {
+	if len(resets) != 3 || resets[0].Actor != "u9" || resets[0].Reason != "lost phone" || resets[0].User == "" {
 		t.Errorf("who, whom and why: %+v", resets)
 	}
 }
@@ -390,7 +390,7 @@ func TestParallelResetsAllHappenOnce(t *testing.T) {
 	if got := f.decide(staff).Epoch.Person; got != 4 {
 		t.Errorf("four resets, each asked three times, raised the generation to %d", got)
 	}
-	f.audit(1 + 4)
+	f.audit(1 + 1 + 4)
 }
 
 func TestLostCallsAreMadeUpFor(t *testing.T) {
@@ -405,7 +405,7 @@ func TestLostCallsAreMadeUpFor(t *testing.T) {
 	}{{f.totp, staff}, {f.sms, guest}} {
 		info := f.info(row.req, "en-"+row.req.User)
 		fact := contract.EnrolmentFact{Account: row.req.Account, FactorInfo: info, Epoch: f.decide(row.req).Epoch}
-		if err := bus.Publish(t.Context(), row.from, contract.EnrolmentConfirmed, "confirmed-"+info.Enrolment, fact); err != nil {
+		if err := bus.Publish(t.Context(), row.from, contract.EnrolmentConfirmed, contract.ConfirmedID(info.Enrolment), fact); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -453,12 +453,12 @@ func TestOldAndRepeatedNewsReviveNothing(t *testing.T) {
 	}
 	tell("a2", first, epoch)
 	tell("b2", second, epoch)
-	f.audit(5)
+	f.audit(3 + 1 + 2)
 	current("en2")
 	f.reset(dana, "rs1")
 	tell("a3", first, epoch)
 	tell("b3", second, epoch)
-	f.audit(8)
+	f.audit(6 + 1 + 2)
 	current("")
 }
 
@@ -521,7 +521,7 @@ func TestTwoInstancesAndRestartKeepAll(t *testing.T) {
 			}
 			info := contract.FactorInfo{Factor: contract.FactorTOTP, Enrolment: "en" + req.User, Since: f.world.Clock.Now()}
 			// The event and the call, at once, on whichever instance.
-			if err := bus.Publish(t.Context(), f.totp, contract.EnrolmentConfirmed, "confirmed-"+info.Enrolment, contract.EnrolmentFact{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
+			if err := bus.Publish(t.Context(), f.totp, contract.EnrolmentConfirmed, contract.ConfirmedID(info.Enrolment), contract.EnrolmentFact{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
 				t.Error(err)
 			}
 			if _, err := request(t.Context(), f.gateway, contract.PolicyRecord, contract.RecordRequest{Account: req.Account, FactorInfo: info, Epoch: d.Epoch}); err != nil {
@@ -563,7 +563,7 @@ func TestAuditHasEveryFactOnce(t *testing.T) {
 	for range 3 {
 		err := errors.Join(
 			bus.Publish(ctx, f.gateway, contract.EnrolmentStarted, "started-en1", contract.EnrolmentFact{Account: dana, FactorInfo: info, Epoch: epoch}),
-			bus.Publish(ctx, f.totp, contract.EnrolmentConfirmed, "confirmed-en1", contract.EnrolmentFact{Account: dana, FactorInfo: info, Epoch: epoch}),
+			bus.Publish(ctx, f.totp, contract.EnrolmentConfirmed, contract.ConfirmedID("en1"), contract.EnrolmentFact{Account: dana, FactorInfo: info, Epoch: epoch}),
 			bus.Publish(ctx, f.sms, contract.ChallengeEnded, "ended-ch1", contract.ChallengeFact{Account: kim, Challenge: "ch1", Outcome: contract.OutcomeFailed, Reason: contract.ReasonOptedOut, Attempts: 1, At: at}),
 			bus.Publish(ctx, f.totp, contract.FactorLocked, "locked-1", contract.LockFact{Account: dana, Factor: contract.FactorTOTP, Failures: 5, Until: &until, At: at}),
 			bus.Publish(ctx, f.totp, contract.FactorRecovered, "recovered-rc1", contract.RecoveryFact{Account: dana, Recovery: "rc1", CodesLeft: 9, At: at}),
@@ -583,9 +583,9 @@ func TestAuditHasEveryFactOnce(t *testing.T) {
 	for action, want := range map[string]policy.Line{
 		"settings_changed":    {ID: "settings-northwind-1", Portal: portal, Actor: "u9", Detail: map[string]string{"version": "1", "internal_before": "off", "internal_after": "required", "organizations_before": "off", "organizations_after": "required", "opt_out_before": "false", "opt_out_after": "true"}},
 		"enrolment_started":   {ID: "started-en1", Portal: portal, User: "u1", Actor: "u1", Detail: map[string]string{"factor": "totp", "enrolment": "en1"}, Request: "rq7"},
-		"enrolment_confirmed": {ID: "confirmed-en1", Portal: portal, User: "u1", Actor: "u1", Detail: map[string]string{"factor": "totp", "enrolment": "en1"}, Request: "rq7"},
+		"enrolment_confirmed": {ID: contract.ConfirmedID("en1"), Portal: portal, User: "u1", Actor: "u1", Detail: map[string]string{"factor": "totp", "enrolment": "en1"}, Request: "rq7"},
 		"enrolment_skipped":   {ID: "skip-northwind-u2-1-0-0", Portal: portal, User: "u2", Actor: "u2"},
-		"enrolment_reset":     {ID: "reset-northwind-u1-recovery-rc1", Portal: portal, User: "u1", Actor: "recovery", Detail: map[string]string{"reset": "recovery-rc1", "reason": "A recovery code was used.", "generation": "1"}, Request: "rq7"},
+		"enrolment_reset":     {ID: "reset-northwind-u1-recovery-rc1", Portal: portal, User: "u1", Actor: "recovery", Reason: "A recovery code was used.", Detail: map[string]string{"reset": "recovery-rc1", "cause": "recovery", "generation": "1"}, Request: "rq7"},
 		"challenge_ended":     {ID: "ended-ch1", Portal: portal, User: "u2", Detail: map[string]string{"challenge": "ch1", "outcome": "failed", "reason": "opted_out", "attempts": "1"}, Request: "rq7"},
 		"factor_locked":       {ID: "locked-1", Portal: portal, User: "u1", Detail: map[string]string{"factor": "totp", "failures": "5", "until": until.Format(time.RFC3339)}, Request: "rq7"},
 		"factor_recovered":    {ID: "recovered-rc1", Portal: portal, User: "u1", Actor: "u1", Detail: map[string]string{"recovery": "rc1", "codes_left": "9"}, Request: "rq7"},

@@ -14,44 +14,44 @@ import (
 
 // Collections of the service's database.
 const (
-	settingsIn  = "settings"  // one document per portal
-	standingsIn = "standings" // one per person who ever enrolled, skipped or was reset
-	auditIn     = "audit"     // one per fact
+	settingsIn  = "settings"      // one document per portal
+	standingsIn = "standings"     // one per person who ever enrolled, skipped, wished to enrol or was reset
+	entriesIn   = "audit_entries" // one per link of a portal's chain
+	headsIn     = "audit_heads"   // one per portal: how far its chain goes
+	marksIn     = "audit_ids"     // one per audited event: where it stands in the chain
+	auditKeysIn = "audit_keys"    // the sealed key of the hashes
 )
 
-// state is what the service keeps. Every operation addresses documents by _id alone.
+// chainKey is the _id of the one key.
+const chainKey = "chain"
+
+// state is what the service decides by. Every operation addresses documents by _id alone.
 type state struct {
 	outbox    *store.Outbox
 	settings  store.Collection[settingsDoc]
 	standings store.Collection[standingDoc]
-	audit     store.Collection[auditDoc]
 }
 
 type settingsDoc struct {
 	Portal string `bson:"_id"`
 	Rules  `bson:",inline"`
-	// LastCall is the call that made this version: the same call, asked again, is no conflict.
-	LastCall string                `bson:"last_call,omitempty"`
-	Outbox   map[string]bus.Letter `bson:"outbox,omitempty"`
+	// Last is the change that made this version: the same call, asked again, is no conflict.
+	Last   lastChange            `bson:"last"`
+	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
+}
+
+type lastChange struct {
+	Call string                `bson:"call"`
+	Fact contract.SettingsFact `bson:"fact"`
 }
 
 type standingDoc struct {
 	ID     string `bson:"_id"`
 	Person `bson:",inline"`
+	// Rev counts the changes of this document.
+	Rev int64 `bson:"rev"`
 	// Resets are those that happened, with the generation that each began.
 	Resets map[string]int64 `bson:"resets,omitempty"`
-}
-
-// auditDoc is one line of the audit log. Its _id is the event's, so that a redelivery changes nothing.
-type auditDoc struct {
-	ID      string            `bson:"_id"`
-	Portal  string            `bson:"portal"`
-	At      time.Time         `bson:"at"`
-	Action  action            `bson:"action"`
-	Actor   string            `bson:"actor,omitempty"`
-	User    string            `bson:"user,omitempty"`
-	Detail  map[string]string `bson:"detail,omitempty"`
-	Request string            `bson:"request,omitempty"`
 }
 
 func newState(db *store.DB, outbox *store.Outbox) state {
@@ -59,11 +59,24 @@ func newState(db *store.DB, outbox *store.Outbox) state {
 		outbox:    outbox,
 		settings:  store.Of[settingsDoc](db, settingsIn),
 		standings: store.Of[standingDoc](db, standingsIn),
-		audit:     store.Of[auditDoc](db, auditIn),
 	}
 }
 
 func standingID(a contract.Account) string { return a.Portal + "/" + a.User }
+
+func is(name string, v any) bson.D       { return bson.D{{Key: name, Value: v}} }
+func cond(name, op string, v any) bson.E { return bson.E{Key: name, Value: is(op, v)} }
+func field(name string, v any) bson.E    { return bson.E{Key: name, Value: v} }
+func anyOf(conditions ...bson.D) bson.E  { return bson.E{Key: "$or", Value: conditions} }
+func absent(name string) bson.E          { return cond(name, "$exists", false) }
+func isNot(name string, v any) bson.E    { return cond(name, "$ne", v) }
+func descending(name string) bson.D      { return is(name, -1) }
+func ascending(names ...string) (d bson.D) {
+	for _, n := range names {
+		d = append(d, field(n, 1))
+	}
+	return d
+}
 
 // rules reads a portal's settings; those of an unknown portal are off.
 func (s state) rules(ctx context.Context, portal string) (settingsDoc, error) {
@@ -101,7 +114,7 @@ func (s state) both(ctx context.Context, who contract.Account) (Rules, standingD
 }
 
 // change replaces a portal's settings if their version is still that of before, and tells whether it was.
-func (s state) change(ctx context.Context, portal, call string, before, after Rules, letter bus.Letter) (bool, error) {
+func (s state) change(ctx context.Context, portal string, before, after Rules, last lastChange, letter bus.Letter) (bool, error) {
 	if err := s.outbox.Note(ctx, settingsIn, portal, letter); err != nil {
 		return false, err
 	}
@@ -109,20 +122,20 @@ func (s state) change(ctx context.Context, portal, call string, before, after Ru
 	var err error
 	if before.Version == 0 {
 		err = s.settings.Insert(ctx, settingsDoc{
-			Portal: portal, Rules: after, LastCall: call, Outbox: map[string]bus.Letter{letter.ID: letter},
+			Portal: portal, Rules: after, Last: last, Outbox: map[string]bus.Letter{letter.ID: letter},
 		})
 		if errors.Is(err, store.ErrExists) {
 			changed, err = false, nil
 		}
 	} else {
 		changed, err = s.settings.Update(ctx, portal, store.Change{
-			Guard: bson.D{{Key: "version", Value: before.Version}},
-			Update: bson.D{{Key: "$set", Value: append(bson.D{
-				{Key: "internal", Value: after.Internal},
-				{Key: "organizations", Value: after.Organizations},
-				{Key: "version", Value: after.Version},
-				{Key: "last_call", Value: call},
-			}, store.Put(letter)...)}},
+			Guard: is("version", before.Version),
+			Update: is("$set", append(bson.D{
+				field("internal", after.Internal),
+				field("organizations", after.Organizations),
+				field("version", after.Version),
+				field("last", last),
+			}, store.Put(letter)...)),
 		})
 	}
 	if err != nil || !changed {
@@ -132,95 +145,276 @@ func (s state) change(ctx context.Context, portal, call string, before, after Ru
 	return true, nil
 }
 
-// update changes a person's document under a guard; a person without one gets an empty one first.
-func (s state) update(ctx context.Context, who contract.Account, ch store.Change) (bool, error) {
-	done, err := s.standings.Update(ctx, standingID(who), ch)
-	if err != nil || done {
-		return done, err
-	}
-	err = s.standings.Insert(ctx, standingDoc{ID: standingID(who)})
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return false, err
-	}
-	// Whether the document was there all the time or came this moment, from us or another, is not known here.
-	return s.standings.Update(ctx, standingID(who), ch)
+// move is a change of what is remembered of a person.
+type move struct {
+	guard, set bson.D
+	unset      []string
 }
 
-// record keeps an enrolment, and forgets the skip, unless the person was reset since it was begun, or a newer enrolment
-// of this factor is there. It tells whether it did; the same enrolment may be recorded again.
-func (s state) record(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment) (bool, error) {
+// update changes a person's document under a guard, raises its revision and tells the letters; a person without a
+// document gets an empty one first. It tells whether it did.
+func (s state) update(ctx context.Context, who contract.Account, m move, letters []bus.Letter) (bool, error) {
+	id := standingID(who)
+	if err := s.outbox.Note(ctx, standingsIn, id, letters...); err != nil {
+		return false, err
+	}
+	ch := store.Change{Guard: m.guard, Update: bson.D{
+		field("$set", append(m.set, store.Put(letters...)...)),
+		field("$inc", is("rev", 1)),
+	}}
+	if len(m.unset) > 0 {
+		ch.Update = append(ch.Update, field("$unset", ascending(m.unset...)))
+	}
+	done, err := s.standings.Update(ctx, id, ch)
+	if err == nil && !done {
+		err = s.standings.Insert(ctx, standingDoc{ID: id})
+		if err == nil || errors.Is(err, store.ErrExists) {
+			// Whether the document was there all the time or came this moment, from us or another, is not known here.
+			done, err = s.standings.Update(ctx, id, ch)
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, l := range letters {
+		// The news of the standing is this attempt's own: where nothing was written, only its note is taken away. The
+		// other letters may be those of a neighbour who is about to write.
+		if done || l.Subject == contract.StandingChanged.Subject {
+			s.outbox.Relay(standingsIn, id, l)
+		}
+	}
+	return done, nil
+}
+
+// record keeps an enrolment, and forgets skip, wish and reset, unless the person was reset since it was begun, or it or
+// a newer enrolment of this factor is there.
+func (s state) record(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment, letters []bus.Letter) (bool, error) {
 	at := "factors." + string(f)
 	population, since := at+".epoch.population", at+".since"
-	return s.update(ctx, who, store.Change{
-		Guard: bson.D{
-			{Key: "person", Value: e.Epoch.Person},
-			{Key: "$or", Value: bson.A{
-				bson.D{{Key: at, Value: bson.D{{Key: "$exists", Value: false}}}},
-				bson.D{{Key: population, Value: bson.D{{Key: "$lt", Value: e.Epoch.Population}}}},
-				bson.D{
-					{Key: population, Value: e.Epoch.Population},
-					{Key: since, Value: bson.D{{Key: "$lte", Value: e.Since}}},
-				},
-			}},
+	return s.update(ctx, who, move{
+		guard: bson.D{
+			field("person", e.Epoch.Person),
+			anyOf(
+				bson.D{absent(at)},
+				bson.D{cond(population, "$lt", e.Epoch.Population)},
+				bson.D{field(population, e.Epoch.Population), cond(since, "$lt", e.Since)},
+				// The same one is not written again: it may have another name by now.
+				bson.D{field(population, e.Epoch.Population), field(since, e.Since), isNot(at+".enrolment", e.ID)},
+			),
 		},
-		Update: bson.D{
-			{Key: "$set", Value: bson.D{{Key: at, Value: e}}},
-			{Key: "$unset", Value: bson.D{{Key: "skip", Value: ""}}},
-		},
-	})
+		set:   is(at, e),
+		unset: []string{"skip", "wish", "last_reset"},
+	}, letters)
 }
 
-// skip remembers a skip, unless the person was reset since it was allowed, or it is remembered already. It tells
-// whether it did.
-func (s state) skip(ctx context.Context, who contract.Account, skip Skip, letter bus.Letter) (bool, error) {
-	if err := s.outbox.Note(ctx, standingsIn, standingID(who), letter); err != nil {
-		return false, err
-	}
-	done, err := s.update(ctx, who, store.Change{
-		Guard: bson.D{
-			{Key: "person", Value: skip.Epoch.Person},
-			{Key: "$or", Value: bson.A{
-				bson.D{{Key: "skip.epoch.population", Value: bson.D{{Key: "$ne", Value: skip.Epoch.Population}}}},
-				bson.D{{Key: "skip.epoch.person", Value: bson.D{{Key: "$ne", Value: skip.Epoch.Person}}}},
-				bson.D{{Key: "skip.opt_out_generation", Value: bson.D{{Key: "$ne", Value: skip.OptOutGeneration}}}},
-			}},
-		},
-		Update: bson.D{{Key: "$set", Value: append(bson.D{{Key: "skip", Value: skip}}, store.Put(letter)...)}},
-	})
-	if err == nil && done {
-		s.outbox.Relay(standingsIn, standingID(who), letter)
-	}
-	return done, err
+// rename gives a person's enrolment another label, unless it is another one by now.
+func (s state) rename(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment, label string, letters []bus.Letter) (bool, error) {
+	at := "factors." + string(f)
+	return s.update(ctx, who, move{
+		guard: bson.D{field("person", e.Epoch.Person), field(at+".enrolment", e.ID)},
+		set:   is(at+".label", label),
+	}, letters)
 }
 
-// reset begins a person's next generation, which kills what was enrolled and skipped, if nobody else began it. It
-// tells whether it did. Every reset raises the generation, so one that was not there when the generation was read is
-// not there now.
-func (s state) reset(ctx context.Context, who contract.Account, reset string, next int64, letter bus.Letter) (bool, error) {
-	if err := s.outbox.Note(ctx, standingsIn, standingID(who), letter); err != nil {
-		return false, err
+// skip remembers a skip, and that a wish to enrol is over, unless the person was reset since it was allowed, it is
+// remembered already, or the wish is another by now.
+func (s state) skip(ctx context.Context, who contract.Account, skip Skip, wish *Wish, letters []bus.Letter) (bool, error) {
+	guard := bson.D{
+		field("person", skip.Epoch.Person),
+		anyOf(
+			bson.D{isNot("skip.epoch.population", skip.Epoch.Population)},
+			bson.D{isNot("skip.epoch.person", skip.Epoch.Person)},
+			bson.D{isNot("skip.opt_out_generation", skip.OptOutGeneration)},
+		),
 	}
-	done, err := s.update(ctx, who, store.Change{
-		Guard: bson.D{{Key: "person", Value: next - 1}},
-		Update: bson.D{
-			{Key: "$set", Value: append(bson.D{
-				{Key: "person", Value: next},
-				{Key: "resets." + reset, Value: next},
-			}, store.Put(letter)...)},
-			{Key: "$unset", Value: bson.D{{Key: "factors", Value: ""}, {Key: "skip", Value: ""}}},
-		},
-	})
-	if err == nil && done {
-		s.outbox.Relay(standingsIn, standingID(who), letter)
+	set := is("skip", skip)
+	if wish == nil {
+		guard = append(guard, absent("wish"))
+	} else {
+		guard, set = append(guard, field("wish.id", wish.ID)), append(set, field("wish.declined", true))
 	}
-	return done, err
+	return s.update(ctx, who, move{guard: guard, set: set}, letters)
 }
 
-// write adds a line to the audit log, once.
-func (s state) write(ctx context.Context, line auditDoc) error {
-	err := s.audit.Insert(ctx, line)
+// wish remembers that a person wishes to enrol, and forgets their skip, unless they were reset since they could.
+func (s state) wish(ctx context.Context, who contract.Account, wish Wish, letters []bus.Letter) (bool, error) {
+	return s.update(ctx, who, move{
+		guard: bson.D{
+			field("person", wish.Epoch.Person),
+			anyOf(
+				bson.D{isNot("wish.id", wish.ID)},
+				bson.D{isNot("wish.epoch.population", wish.Epoch.Population)},
+				bson.D{isNot("wish.epoch.person", wish.Epoch.Person)},
+			),
+		},
+		set:   is("wish", wish),
+		unset: []string{"skip"},
+	}, letters)
+}
+
+// decline remembers that a person has thought better of their wish.
+func (s state) decline(ctx context.Context, who contract.Account, wish Wish, letters []bus.Letter) (bool, error) {
+	return s.update(ctx, who, move{
+		guard: bson.D{field("person", wish.Epoch.Person), field("wish.id", wish.ID), isNot("wish.declined", true)},
+		set:   is("wish.declined", true),
+	}, letters)
+}
+
+// reset begins a person's next generation, which kills what was enrolled and skipped, if nobody else began it. Every
+// reset raises the generation, so one that was not there when the generation was read is not there now.
+func (s state) reset(ctx context.Context, who contract.Account, id string, next int64, r Reset, letters []bus.Letter) (bool, error) {
+	return s.update(ctx, who, move{
+		guard: is("person", next-1),
+		set:   bson.D{field("person", next), field("resets."+id, next), field("last_reset", r)},
+		unset: []string{"factors", "skip", "wish"},
+	}, letters)
+}
+
+// chains is what the audit log keeps.
+type chains struct {
+	entries store.Collection[entry]
+	heads   store.Collection[headDoc]
+	marks   store.Collection[markDoc]
+	keys    store.Collection[keyDoc]
+}
+
+type headDoc struct {
+	Portal string `bson:"_id"`
+	Seq    int64  `bson:"seq"`
+	Hash   string `bson:"hash"`
+}
+
+// markDoc says that an event is in the chain, at Seq; while that is 0 it is, if at all, behind After.
+type markDoc struct {
+	ID    string `bson:"_id"`
+	After int64  `bson:"after"`
+	Seq   int64  `bson:"seq"`
+}
+
+type keyDoc struct {
+	ID     string    `bson:"_id"`
+	Sealed []byte    `bson:"sealed"`
+	At     time.Time `bson:"at"`
+}
+
+func newChains(ctx context.Context, db *store.DB) (chains, error) {
+	index := func(name string, keys ...string) store.Index {
+		return store.Index{Collection: entriesIn, Name: name, Keys: ascending(keys...)}
+	}
+	err := db.EnsureIndexes(ctx, []store.Index{
+		index("chain", "portal", "seq"), // lists, exports and verification walk it
+		index("user", "portal", "user", "seq"),
+		index("action", "portal", "action", "seq"),
+		index("time", "portal", "at"), // a filter by time alone
+	})
+	return chains{
+		entries: store.Of[entry](db, entriesIn), heads: store.Of[headDoc](db, headsIn),
+		marks: store.Of[markDoc](db, marksIn), keys: store.Of[keyDoc](db, auditKeysIn),
+	}, err
+}
+
+func (c chains) key(ctx context.Context) ([]byte, error) {
+	doc, err := c.keys.Get(ctx, chainKey)
+	return doc.Sealed, err
+}
+
+func (c chains) keepKey(ctx context.Context, sealed []byte) error {
+	return c.keys.Insert(ctx, keyDoc{ID: chainKey, Sealed: sealed, At: time.Now().UTC()}) // real time: for whoever looks
+}
+
+// mark reads how far the appending of an event is; begin writes that it begins, finish that it is done.
+func (c chains) mark(ctx context.Context, portal, event string) (after, seq int64, err error) {
+	doc, err := c.marks.Get(ctx, portal+"/"+event)
+	return doc.After, doc.Seq, err
+}
+
+func (c chains) begin(ctx context.Context, portal, event string, after int64) error {
+	return c.marks.Insert(ctx, markDoc{ID: portal + "/" + event, After: after})
+}
+
+func (c chains) finish(ctx context.Context, portal, event string, seq int64) error {
+	_, err := c.marks.Update(ctx, portal+"/"+event, store.Change{Update: is("$set", is("seq", seq))})
+	return err
+}
+
+func (c chains) head(ctx context.Context, portal string) (Head, error) {
+	doc, err := c.heads.Get(ctx, portal)
+	return Head{Seq: doc.Seq, Hash: doc.Hash}, err
+}
+
+// moveHead moves a portal's head forward, unless another replica moved it further.
+func (c chains) moveHead(ctx context.Context, portal string, h Head) error {
+	_, err := c.heads.Update(ctx, portal, store.Change{
+		Guard: bson.D{cond("seq", "$lt", h.Seq)}, Update: is("$set", bson.D{field("seq", h.Seq), field("hash", h.Hash)}), Upsert: true,
+	})
 	if errors.Is(err, store.ErrExists) {
 		return nil
 	}
 	return err
+}
+
+func (c chains) entry(ctx context.Context, portal string, seq int64) (entry, error) {
+	return c.entries.Get(ctx, entryID(portal, seq))
+}
+
+func (c chains) insert(ctx context.Context, e entry) error { return c.entries.Insert(ctx, e) }
+
+// window returns the entries with numbers from one, inclusive, to another, exclusive.
+func (c chains) window(ctx context.Context, portal string, from, to int64, limit int) ([]entry, error) {
+	return c.entries.Query(ctx, bson.D{
+		field("portal", portal), field("seq", bson.D{field("$gte", from), field("$lt", to)}),
+	}, ascending("seq"), int64(limit))
+}
+
+// newest returns the latest entries that a filter chooses, below a number if it is not 0.
+func (c chains) newest(ctx context.Context, portal string, f Filter, below int64, limit int) ([]entry, error) {
+	filter := f.bson(portal)
+	if below > 0 {
+		filter = append(filter, cond("seq", "$lt", below))
+	}
+	return c.entries.Query(ctx, filter, descending("seq"), int64(limit))
+}
+
+// oldest returns the first entries that a filter chooses, above a number.
+func (c chains) oldest(ctx context.Context, portal string, f Filter, above int64, limit int) ([]entry, error) {
+	return c.entries.Query(ctx, append(f.bson(portal), cond("seq", "$gt", above)), ascending("seq"), int64(limit))
+}
+
+func (f Filter) bson(portal string) bson.D {
+	d := is("portal", portal)
+	if f.User != "" {
+		d = append(d, field("user", f.User))
+	}
+	if f.Action != "" {
+		d = append(d, field("action", f.Action))
+	}
+	var at bson.D
+	if !f.From.IsZero() {
+		at = append(at, field("$gte", f.From.UTC()))
+	}
+	if !f.To.IsZero() {
+		at = append(at, field("$lt", f.To.UTC()))
+	}
+	if len(at) > 0 {
+		d = append(d, field("at", at))
+	}
+	return d
+}
+
+// nextPortal returns the first portal behind another, by name, that has entries or a head, or [store.ErrNotFound].
+func (c chains) nextPortal(ctx context.Context, last string) (string, error) {
+	entries, err := c.entries.Query(ctx, bson.D{cond("portal", "$gt", last)}, ascending("portal", "seq"), 1)
+	if err != nil {
+		return "", err
+	}
+	heads, err := c.heads.Query(ctx, bson.D{cond("_id", "$gt", last)}, ascending("_id"), 1)
+	switch {
+	case err != nil:
+		return "", err
+	case len(entries) == 0 && len(heads) == 0:
+		return "", store.ErrNotFound
+	case len(heads) == 0 || len(entries) > 0 && entries[0].Portal < heads[0].Portal:
+		return entries[0].Portal, nil
+	}
+	return heads[0].Portal, nil
 }

@@ -9,19 +9,19 @@ import (
 	"sallyport/pkg/store"
 )
 
-// Line is a line of the audit log as the tests see it.
+// Line is an entry of the audit log as the tests see it.
 type Line struct {
-	ID, Portal, Action, Actor, User, Request string
-	At                                       time.Time
-	Detail                                   map[string]string
+	ID, Portal, Action, Actor, User, Reason, Request string
+	At                                               time.Time
+	Detail                                           map[string]string
 }
 
-// AuditLines reads the audit log of a database, in the order of ids.
+// AuditLines reads the audit log of a database, portal by portal, oldest first.
 func AuditLines(ctx context.Context, db *store.DB) ([]Line, error) {
-	docs, err := store.Of[auditDoc](db, auditIn).Query(ctx, bson.D{}, bson.D{{Key: "_id", Value: 1}}, 10_000)
+	docs, err := store.Of[entry](db, entriesIn).Query(ctx, bson.D{}, ascending("_id"), 10_000)
 	out := make([]Line, 0, len(docs))
 	for _, d := range docs {
-		out = append(out, Line{ID: d.ID, Portal: d.Portal, Action: string(d.Action), Actor: d.Actor, User: d.User, Request: d.Request, At: d.At, Detail: d.Detail})
+		out = append(out, Line{ID: d.Event, Portal: d.Portal, Action: string(d.Action), Actor: d.Actor, User: d.User, Reason: d.Reason, Request: d.Request, At: d.At, Detail: d.Detail})
 	}
 	return out, err
 }
