@@ -16,6 +16,7 @@ type commands struct {
 	Up    upCommand    `cmd:"" help:"Run everything in one process: the four services on an embedded NATS, document store and SNS endpoint."`
 	Infra infraCommand `cmd:"" help:"Run the embedded parts alone, for services started as separate processes."`
 
+	Audit  auditCommands `cmd:"" help:"The audit log."`
 	Doctor doctorCommand `cmd:"" help:"Check every dependency, and say what is wrong and what to do."`
 }
 

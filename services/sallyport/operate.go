@@ -26,6 +26,7 @@ import (
 	"sallyport/pkg/secret"
 	"sallyport/pkg/service"
 	"sallyport/pkg/store"
+	"sallyport/services/policy-svc/policy"
 )
 
 // site says on which installation an operator's command works. None of them needs a service or NATS: they work on the
@@ -47,6 +48,7 @@ type vault struct {
 	keyset string          // KEYSET_FILE
 	store  *embedded.Store // run by this command; nil where it joined one
 	dbs    []*store.DB
+	ends   []func(context.Context) error
 }
 
 // Bounds of an operator's command.
@@ -201,6 +203,27 @@ func database(s contract.Service) string {
 	return "sallyport_" + strings.ReplaceAll(string(s), "-", "_")
 }
 
+// policy opens what policy-svc does for an operator.
+func (v *vault) policy(ctx context.Context) (*policy.Office, error) {
+	keys, err := v.keys(contract.Policy)
+	if err != nil {
+		return nil, err
+	}
+	db, err := v.db(ctx, contract.Policy)
+	if err != nil {
+		return nil, err
+	}
+	office, err := policy.OpenOffice(ctx, db, keys)
+	if err != nil {
+		return nil, err
+	}
+	v.before(office.Close)
+	return office.At(v.clock), nil
+}
+
+// before adds what must end before the databases are closed.
+func (v *vault) before(f func(context.Context) error) { v.ends = append(v.ends, f) }
+
 // keys loads those of a service.
 func (v *vault) keys(s contract.Service) (*seal.Keys, error) {
 	keys, err := seal.Load(v.keyFile(s), s)
@@ -229,10 +252,13 @@ func (v *vault) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), service.StopTimeout)
 	defer cancel()
 	var errs []error
+	for _, end := range v.ends {
+		errs = append(errs, end(ctx))
+	}
 	for _, db := range v.dbs {
 		errs = append(errs, db.Close(ctx))
 	}
-	v.dbs = nil
+	v.ends, v.dbs = nil, nil
 	if v.store != nil {
 		errs = append(errs, v.store.Close(ctx))
 		v.store = nil
