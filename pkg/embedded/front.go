@@ -26,6 +26,7 @@ import (
 //   - The store finds a document by its index only if _id is the whole filter, and some of its operators fall short of
 //     MongoDB's. See narrow.go and limits.go.
 //   - The store does not index what it looks for. See index.go.
+//   - The store reads whole collections for lists and counts. See list.go.
 //
 // A command takes the lock when its frame has been read to the end and gives it back before the answer is written, so
 // that a slow or vanished client holds up nobody. Each client connection has a connection of its own to the store, and
@@ -37,6 +38,7 @@ type front struct {
 	backend string // Unix socket of the store
 	log     *slog.Logger
 	l       net.Listener
+	plain   bool // leave lists to the store
 
 	databases sync.Map     // name → *database
 	busy      atomic.Int64 // commands read and not yet answered
@@ -50,7 +52,8 @@ type front struct {
 // database is what the front knows of one database. Its lock is held by the one writing command.
 type database struct {
 	sync.Mutex
-	indexed map[string]bool // collections known to have their index
+	indexed map[string]bool // collections known to have their indexes
+	reader  reader
 }
 
 // reads are the commands that change nothing and need not wait for the lock.
@@ -65,7 +68,7 @@ var reads = map[string]bool{
 // may have gone or have got another name.
 var (
 	creates = map[string]bool{"create": true, "createIndexes": true, "insert": true, "update": true, "findAndModify": true, "findandmodify": true}
-	forgets = map[string]bool{"drop": true, "dropDatabase": true, "renameCollection": true}
+	forgets = map[string]bool{"drop": true, "dropDatabase": true, "renameCollection": true, "dropIndexes": true}
 )
 
 // serve accepts clients until the listener is closed.
@@ -183,6 +186,9 @@ func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
 	name := cmd.name()
 	t, rewrite := rewritable(cmd)
 	if reads[name] && !rewrite {
+		if answer, err := f.list(cmd, req); err != nil || answer != nil {
+			return answer, err
+		}
 		return b.roundTrip(req)
 	}
 
@@ -190,8 +196,7 @@ func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
 	if name == "renameCollection" { // sent to "admin", names database.collection, and stays within that database
 		dbName, _, _ = strings.Cut(cmd.collection(), ".")
 	}
-	v, _ := f.databases.LoadOrStore(dbName, &database{indexed: map[string]bool{}})
-	db := v.(*database)
+	db := f.database(dbName)
 	db.Lock()
 	defer db.Unlock()
 	if limit := cmd.maxTime(); limit > 0 && time.Since(read) > limit {
@@ -206,6 +211,11 @@ func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
 			return answer, err
 		}
 	}
+	if name == "dropDatabase" {
+		db.reader.using.Lock()
+		defer db.reader.using.Unlock()
+		db.reader.close()
+	}
 	answer, err := b.roundTrip(req)
 	if err != nil {
 		return nil, err
@@ -213,7 +223,7 @@ func (f *front) run(b *backend, req []byte, cmd command) ([]byte, error) {
 	switch coll := cmd.collection(); {
 	case forgets[name]:
 		clear(db.indexed)
-	case creates[name] && !db.indexed[coll]:
+	case creates[name] && !db.indexed[coll], name == "createIndexes":
 		done, err := indexCollection(f.dir, dbName, coll)
 		if err != nil {
 			// The data is right, only slow to find; the next write to the collection tries again.

@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,8 +34,9 @@ func openFile(file string) (*sql.DB, error) {
 	return sql.Open("sqlite", "file:"+file+"?mode=rw&"+pragmas)
 }
 
-// indexCollection gives a collection's table the index that the store's look-ups by _id need. It reports false, and no
-// error, where there is no such collection. It costs about a millisecond for a new collection.
+// indexCollection gives a collection's table the index that the store's look-ups by _id need, and those that the
+// front's lists need (keys.go). It reports false, and no error, where there is no such collection. It costs about a
+// millisecond for a new collection.
 func indexCollection(dir, database, collection string) (bool, error) {
 	if !databaseName.MatchString(database) {
 		return false, nil
@@ -49,18 +49,24 @@ func indexCollection(dir, database, collection string) (bool, error) {
 		return false, err
 	}
 	defer db.Close() //nolint:errcheck // nothing to save
-	var table string
-	err = db.QueryRow(`SELECT table_name FROM `+collectionsTable+` WHERE name = ?`, collection).Scan(&table)
+	ctx := context.Background()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback() //nolint:errcheck // of no effect after Commit
+	var table, noted string
+	err = tx.QueryRowContext(ctx, `SELECT table_name, settings FROM `+collectionsTable+` WHERE name = ?`, collection).Scan(&table, &noted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if _, err := db.Exec(createIndex(table)); err != nil {
+	if err := indexTable(ctx, tx, table, noted); err != nil {
 		return false, err
 	}
-	return true, nil
+	return true, tx.Commit()
 }
 
 func createIndex(table string) string {
@@ -115,18 +121,17 @@ func mendFile(file string) error {
 	}
 	tables, indexes := map[string]bool{}, map[string]bool{}
 	for _, row := range rows {
-		var settings struct {
-			Indexes []struct {
-				Name string `json:"name"`
-			} `json:"indexes"`
-		}
-		if err := json.Unmarshal([]byte(row[1]), &settings); err != nil {
+		s, err := parseSettings(row[1])
+		if err != nil {
 			return fmt.Errorf("settings of %s: %w", row[0], err)
 		}
 		tables[row[0]] = true
 		indexes[row[0]+indexSuffix] = true
-		for _, i := range settings.Indexes {
+		for _, i := range s.Indexes {
 			indexes[row[0]+"_"+i.Name] = true
+		}
+		for name := range s.keyIndexes(row[0]) {
+			indexes[name] = true
 		}
 	}
 
@@ -143,8 +148,8 @@ func mendFile(file string) error {
 			return err
 		}
 	}
-	for table := range tables {
-		if _, err := tx.Exec(createIndex(table)); err != nil {
+	for _, row := range rows {
+		if err := indexTable(context.Background(), tx, row[0], row[1]); err != nil {
 			return err
 		}
 	}
@@ -152,8 +157,8 @@ func mendFile(file string) error {
 }
 
 // pairs returns the rows of a query of two text columns.
-func pairs(tx *sql.Tx, query string) ([][2]string, error) {
-	rows, err := tx.Query(query)
+func pairs(tx *sql.Tx, query string, args ...any) ([][2]string, error) {
+	rows, err := tx.Query(query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -130,6 +130,7 @@ func (s *Store) URI() string {
 // acknowledged is lost either way. Closing twice is harmless.
 func (s *Store) Close(ctx context.Context) error {
 	err := s.front.close(ctx)
+	s.front.closeReaders()
 	s.stop()
 	released := make(chan struct{})
 	go func() {

@@ -209,6 +209,17 @@ func (c Collection[T]) Delete(ctx context.Context, id string) error {
 	return c.fault("delete", err)
 }
 
+// DeleteIf removes the document with this _id if the guard holds, and tells whether it did.
+func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (bool, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	r, err := c.c.DeleteOne(ctx, append(bson.D{{Key: "_id", Value: id}}, guard...))
+	if err != nil {
+		return false, c.fault("delete", err)
+	}
+	return r.DeletedCount > 0, nil
+}
+
 // Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index.
 func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
 	ctx, cancel := bound(ctx)

@@ -11,7 +11,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/pquerna/otp"
 
-	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 )
@@ -235,7 +234,8 @@ type User struct {
 	Federated         bool       `json:"federated"`
 	Standing          string     `json:"standing,omitempty" enum:"not_enrolled,enrolled,skipped,exempt" doc:"Where the person stands with the second factor, where it was asked."`
 	Factors           []Factor   `json:"factors,omitempty"`
-	LockedUntil       *time.Time `json:"locked_until,omitempty"`
+	LockedUntil       *time.Time `json:"locked_until,omitempty" doc:"The factor takes no code before."`
+	LastSignInAt      *time.Time `json:"last_sign_in_at,omitempty" doc:"Absent for who has never signed in, and where it was not asked."`
 }
 
 // Factor is an enrolled factor.
@@ -352,60 +352,6 @@ func (g *gateway) apiRecoveryCodes(ctx context.Context, _ *struct{}) (*codesAnsw
 	out := &codesAnswer{}
 	out.Body.Codes = codes
 	return out, nil
-}
-
-// PortalSettings are the portal's second-factor settings.
-type PortalSettings struct {
-	Internal struct {
-		Mode string `json:"mode" enum:"off,optional,required"`
-	} `json:"internal" doc:"Internal users: authenticator app."`
-	Organizations struct {
-		Mode        string `json:"mode" enum:"off,optional,required"`
-		AllowOptOut bool   `json:"allow_opt_out" doc:"Enrolment may be declined where it is required."`
-	} `json:"organizations" doc:"Contacts of organizations: text message."`
-	Version int64 `json:"version" doc:"Counts changes. A change names the version it was made from."`
-}
-
-func settingsOf(s contract.Settings) PortalSettings {
-	var out PortalSettings
-	out.Internal.Mode = string(s.Internal.Mode)
-	out.Organizations.Mode, out.Organizations.AllowOptOut = string(s.Organizations.Mode), s.Organizations.AllowOptOut
-	out.Version = s.Version
-	return out
-}
-
-type settingsAnswer struct{ Body PortalSettings }
-
-func (g *gateway) apiSettings(ctx context.Context, _ *struct{}) (*settingsAnswer, error) {
-	s, err := bus.Request(ctx, g.svc.Bus, contract.PolicySettings, contract.SettingsRequest{Portal: sessionOf(ctx).Portal})
-	if err != nil {
-		return nil, err
-	}
-	return &settingsAnswer{settingsOf(s)}, nil
-}
-
-type settingsRequest struct{ Body PortalSettings }
-
-func (g *gateway) apiChangeSettings(ctx context.Context, in *settingsRequest) (*settingsAnswer, error) {
-	s := sessionOf(ctx)
-	d, err := g.flow.decide(ctx, s.Portal, s.Who)
-	if err != nil {
-		return nil, err
-	}
-	if d.Standing != contract.Enrolled && d.Standing != contract.Exempt {
-		return nil, contract.Refuse(contract.Forbidden, "Set up your own second factor first; then you can switch it for others.")
-	}
-	changed, err := bus.Request(ctx, g.svc.Bus, contract.PolicyChange, contract.ChangeRequest{
-		Portal: s.Portal, Actor: s.User, Settings: contract.Settings{
-			Internal:      contract.PopulationSettings{Mode: contract.Mode(in.Body.Internal.Mode)},
-			Organizations: contract.OrganizationSettings{Mode: contract.Mode(in.Body.Organizations.Mode), AllowOptOut: in.Body.Organizations.AllowOptOut},
-			Version:       in.Body.Version,
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &settingsAnswer{settingsOf(changed)}, nil
 }
 
 func errInternal(why string) error { return &internalError{why} }

@@ -86,7 +86,7 @@ func SeedDemo(ctx context.Context, svc *service.Service) error {
 			}
 		}
 		u.Portal, u.User, u.Password = DemoPortal, demoID(u.Email), hash
-		if err := a.add(ctx, u); err != nil && !errors.Is(err, store.ErrExists) {
+		if err := a.add(ctx, u, svc.Clock.Now()); err != nil && !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("demo account %s: %w", u.Email, err)
 		}
 	}
@@ -96,6 +96,13 @@ func SeedDemo(ctx context.Context, svc *service.Service) error {
 	})
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fmt.Errorf("demo portal: %w", err)
+	}
+	p, err := a.portals.Get(ctx, DemoPortal)
+	if err == nil {
+		err = a.repair(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("demo admins: %w", err)
 	}
 	return nil
 }

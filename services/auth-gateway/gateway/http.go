@@ -196,7 +196,7 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 // notices are what the sign-in page may say first, by the word in its address.
 var notices = map[string]web.Text{
 	"signed-out": web.SignedOut, "confirmed": web.NumberConfirmed, "expired": web.SignInExpired,
-	"first": web.SignInFirst, "cancelled": web.SignInCancelled,
+	"password-set": web.PasswordIsSet, "first": web.SignInFirst, "cancelled": web.SignInCancelled,
 }
 
 // toSignIn sends the browser to the sign-in page, with a notice and the page to come back to.
@@ -239,6 +239,7 @@ func brandOf(p portal) web.Brand {
 	return web.Brand{
 		Name: p.Name, Accent: p.Accent, SupportEmail: p.SupportEmail, SupportURL: p.SupportURL, HelpText: p.HelpText,
 		RequestAccountURL: p.RequestAccountURL, ResetLoginURL: p.ResetLoginURL,
+		LogoURL: logoURL("/brand/logo", p.Logo), LogoDarkURL: logoURL("/brand/logo-dark", p.LogoDark),
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 // guard says who may use a route.
 type guard struct {
 	name string
-	// session: a live session is needed. admin: of a Master Admin. stepUp: with password and code at most five
-	// minutes old.
-	session, admin, stepUp bool
+	// session: a live session is needed. admin: of a Master Admin. anyAdmin: of one, or of an organization's admin.
+	// stepUp: with password and code at most five minutes old.
+	session, admin, anyAdmin, stepUp bool
 }
 
 // The guards. A sign-in's routes are open here and demand its token themselves, from the bucket.
@@ -23,6 +23,7 @@ var (
 	open        = guard{name: "open"}
 	signInsOwn  = guard{name: "token of the sign-in"}
 	signedIn    = guard{name: "session", session: true}
+	anyAdmin    = guard{name: "admin of the portal or of an organization", session: true, anyAdmin: true}
 	masterAdmin = guard{name: "Master Admin", session: true, admin: true}
 	steppedUp   = guard{name: "Master Admin with step-up", session: true, admin: true, stepUp: true}
 )
@@ -38,7 +39,7 @@ var (
 
 // routeAPI is the JSON API: every route with its guard, its answer, what it is for, and its own refusals.
 func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
-	const signIns, session, account, admin = "Sign-ins", "Session", "Account", "Administration"
+	const signIns, session, account = "Sign-ins", "Session", "Account"
 	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
 	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal.", codes(ofPassword), g.apiBegin)
 	handle(g, api, signInsOwn, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is.", nil, g.apiSignIn)
@@ -56,8 +57,7 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.Conflict}), g.apiStepUpSend)
 	handle(g, api, signedIn, "GET /v1/account", 200, account, "Look at your second factor", "Profile, factors and how many recovery codes are left.", nil, g.apiAccount)
 	handle(g, api, signedIn, "POST /v1/account/recovery-codes", 200, account, "Make new recovery codes", "Ten codes, shown this once; earlier ones are dead. Needs a sign-in with a second factor, or a step-up, at most five minutes old.", codes([]contract.Code{contract.StepUpRequired, contract.Forbidden}), g.apiRecoveryCodes)
-	handle(g, api, masterAdmin, "GET /v1/admin/settings", 200, admin, "Read the settings", "Who must have a second factor.", nil, g.apiSettings)
-	handle(g, api, steppedUp, "PUT /v1/admin/settings", 200, admin, "Change the settings", "Needs a step-up, a second factor of your own, and the current version.", codes([]contract.Code{contract.Conflict}), g.apiChangeSettings)
+	g.routeAdmin(app, api)
 }
 
 // routePages is everything for a browser: every route with its guard.
@@ -96,6 +96,10 @@ func (g *gateway) routePages(app *fiber.App) {
 	page(signedIn, "POST", "/account/recovery-codes", g.postRecoveryCodes)
 	page(signedIn, "POST", "/account/step-up/send", g.postStepUpSend)
 	page(signedIn, "POST", "/account/sessions/sign-out-others", g.postSignOutOthers)
+	page(open, "GET", "/welcome/:token", g.pageWelcome)
+	page(open, "POST", "/welcome/:token", g.postWelcome)
+	page(open, "GET", "/brand/logo", g.pageLogo)
+	page(open, "GET", "/brand/logo-dark", g.pageLogo)
 	page(open, "GET", "/sign-out", g.pageSignOut)
 	page(open, "POST", "/sign-out", g.postSignOut)
 }
@@ -109,8 +113,15 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 	if err != nil {
 		return session{}, err
 	}
-	if who.admin && !s.Who.MasterAdmin {
-		return session{}, contract.Refuse(contract.Forbidden, "Only a Master Admin of this portal may do this.")
+	if who.admin {
+		if err := g.desk.master(ctx, s); err != nil {
+			return session{}, err
+		}
+	}
+	if who.anyAdmin {
+		if _, err := g.desk.scopeOf(ctx, s); err != nil {
+			return session{}, err
+		}
 	}
 	if who.stepUp && !s.steppedUp(g.now()) {
 		return session{}, errStepUp
@@ -143,7 +154,7 @@ func refusals(who guard, own []contract.Code) []contract.Code {
 	if who.session {
 		all = append(all, contract.Unauthenticated)
 	}
-	if who.admin {
+	if who.admin || who.anyAdmin {
 		all = append(all, contract.Forbidden)
 	}
 	if who.stepUp {

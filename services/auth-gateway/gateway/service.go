@@ -77,6 +77,7 @@ type gateway struct {
 	accounts accounts
 	sessions *sessions
 	flow     *signIns
+	desk     *desk
 	portals  atomic.Pointer[map[string]portal]
 	api      huma.API
 	docs     atomic.Pointer[web.Docs]
@@ -126,6 +127,9 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := svc.DB.EnsureIndexes(ctx, directoryIndexes()); err != nil {
+		return nil, err
+	}
 	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
 		return nil, err
 	}
@@ -133,9 +137,14 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
+	arrivals := newArrivals(g.accounts.users, svc.Log)
+	g.desk = &desk{
+		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
+		publicURL: settings.PublicURL, reload: g.loadPortals,
+	}
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
-		seal: svc.Keys.Bus, now: g.now, log: svc.Log,
+		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
 	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err
@@ -151,6 +160,10 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := g.desk.open(ctx); err != nil {
+		return nil, err
+	}
+	svc.Go(arrivals.run)
 	app := g.newApp()
 	g.api = newAPI(app)
 	g.routeAPI(app, g.api)

@@ -72,6 +72,8 @@ type signIns struct {
 	seal      fieldSealer
 	now       func() time.Time
 	log       *slog.Logger
+	// arrived is told of every session that is opened; it returns at once.
+	arrived func(contract.Account, time.Time)
 }
 
 // fieldSealer seals and opens the secret fields of messages.
@@ -244,7 +246,18 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 }
 
 // open hands out the session of a sign-in that is complete. Only who moved it there (or created it there) calls this.
+// The account is looked at once more: who was disabled, or lost rights, since the password was checked gets no session
+// that says otherwise.
 func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome, error) {
+	u, err := f.accounts.byID(ctx, s.account())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return outcome{}, err
+	}
+	if err != nil || u.Disabled || u.Deleted {
+		return outcome{}, contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
+	}
+	s.Who = profileOf(u)
+	f.arrived(s.account(), f.now())
 	v, token, err := f.sessions.create(ctx, s.Portal, s.Who, methods)
 	if err != nil {
 		return outcome{}, err

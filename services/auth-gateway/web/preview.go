@@ -67,6 +67,10 @@ func Preview() map[string]struct {
 		"sign-in-expired":     {bare, SignIn{Notice: SignInExpired}},
 		"sign-in-yellow":      {yellow, SignIn{}},
 		"sign-in-logo":        {logo, SignIn{}},
+		"welcome":             {out, Welcome{Token: "x.preview", Email: "dana@northwind.test"}},
+		"welcome-wrong":       {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", PasswordError: PasswordShort}},
+		"welcome-differ":      {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", AgainError: PasswordsDiffer}},
+		"welcome-over":        {out, Welcome{Over: true}},
 
 		"enroll-welcome-totp":  {out, EnrollWelcome{Factor: TOTP}},
 		"enroll-welcome-sms":   {out, EnrollWelcome{Factor: SMS, CanSkip: true}},

@@ -24,13 +24,14 @@ type Report struct {
 	// Entries is how many are whole, from the first on; Head is the last of them.
 	Entries int64
 	Head    Head
-	// BrokenAt is the number of the first entry that is not as it was written, 0 when all are; Why says what is wrong.
+	// BrokenAt is the number of the first entry that is not as it was written, 0 when all are; Why says what is wrong
+	// with it.
 	BrokenAt int64
 	Why      string
 }
 
 // Intact tells whether nothing was found.
-func (r Report) Intact() bool { return r.BrokenAt == 0 }
+func (r Report) Intact() bool { return r.Why == "" }
 
 func (r Report) broken(at int64, format string, args ...any) Report {
 	r.BrokenAt, r.Why = at, fmt.Sprintf(format, args...)
@@ -50,7 +51,7 @@ func (a *Audit) Verify(ctx context.Context, portal string, expect *Head) (Report
 	}
 	if strays, err := a.docs.window(ctx, portal, -1<<62, 1, 1); err != nil || len(strays) > 0 {
 		if err == nil {
-			r = r.broken(strays[0].Seq, "an entry was put in before the first")
+			r = r.broken(1, "an entry was put in before it, as number %d", strays[0].Seq)
 		}
 		return r, err
 	}

@@ -1,0 +1,395 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/store"
+)
+
+var (
+	errEmailTaken = &contract.Error{Code: contract.Conflict, Detail: "There is an account with this email already.", Field: "email"}
+	errMeanwhile  = contract.Refuse(contract.Conflict, "The account was changed meanwhile. Please look again.")
+)
+
+// note has something about an account in the audit log that changes nothing in its document.
+func (d *desk) note(ctx context.Context, document string, note contract.AuditNote) error {
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, document, store.Change{Update: bson.D{}}, note)
+	if err == nil && !ok {
+		return errNobody
+	}
+	return err
+}
+
+// create makes an account. A local one has no password yet: the link is for handing over.
+func (d *desk) create(ctx context.Context, s session, p newPerson) (user, *passwordLink, error) {
+	if err := d.master(ctx, s); err != nil {
+		return user{}, nil, err
+	}
+	if (p.MasterAdmin || p.OrganizationAdmin) && !s.fresh(d.now()) {
+		return user{}, nil, errStepUp
+	}
+	u, err := p.account(s.Portal)
+	if err != nil {
+		return user{}, nil, err
+	}
+	reason, err := reasonOf(p.Reason, false)
+	if err != nil {
+		return user{}, nil, err
+	}
+	var link *passwordLink
+	if !u.Federated {
+		word, hash := newLink(d.now())
+		if link, err = d.linkFor(ctx, u, word, hash); err != nil {
+			return user{}, nil, err
+		}
+		u.Link = &hash
+	}
+	note := d.by(s, contract.AuditUserCreated, u.User, reason)
+	note.Detail = map[string]string{"email": u.Email, "rights": rights(u)}
+	letter, entry, err := d.letter(ctx, note)
+	if err != nil {
+		return user{}, nil, err
+	}
+	u.Outbox = map[string]bus.Letter{letter.ID: letter}
+	if err := d.outbox.Note(ctx, usersCollection, u.Portal+"/"+u.User, letter); err != nil {
+		return user{}, nil, err
+	}
+	err = d.accounts.add(ctx, u, d.now())
+	if errors.Is(err, store.ErrExists) {
+		return user{}, nil, errEmailTaken
+	}
+	if err != nil {
+		return user{}, nil, err
+	}
+	d.outbox.Relay(usersCollection, u.Portal+"/"+u.User, letter)
+	if u.reachable() {
+		if err := d.accounts.count(ctx, u.account()); err != nil {
+			return user{}, nil, err
+		}
+	}
+	if err := d.audited(ctx, entry); err != nil {
+		return user{}, nil, err
+	}
+	u, err = d.accounts.byID(ctx, u.account())
+	return u, link, err
+}
+
+// account makes the account of a new person, or says what is wrong.
+func (p newPerson) account(portalID string) (user, error) {
+	email, ok := canonicalEmail(p.Email)
+	if !ok {
+		return user{}, invalid("email", "Please enter valid email.")
+	}
+	u := user{
+		Portal: portalID, User: bus.NewID(), Email: email, Audience: p.Audience,
+		MasterAdmin: p.MasterAdmin, OrganizationAdmin: p.OrganizationAdmin, Federated: p.Federated,
+	}
+	var err error
+	if u.Name, err = oneLine("name", p.Name); err != nil {
+		return user{}, err
+	}
+	switch {
+	case p.Audience == contract.Internal && p.Organization != "":
+		return user{}, invalid("organization", "An internal user belongs to no organization.")
+	case p.Audience == contract.Organization:
+		if u.Organization, err = oneLine("organization", p.Organization); err == nil && fold(u.Organization) == "" {
+			err = invalid("organization", "The name needs a letter or a digit.")
+		}
+		if err != nil {
+			return user{}, err
+		}
+	case p.Audience != contract.Internal:
+		return user{}, invalid("audience", "The audience is internal or organization.")
+	}
+	return u, u.fits()
+}
+
+// fits tells whether an account's rights are those of its population.
+func (u user) fits() error {
+	switch {
+	case u.MasterAdmin && u.Audience != contract.Internal:
+		return invalid("master_admin", "Only an internal user can be Master Admin.")
+	case u.OrganizationAdmin && u.Audience != contract.Organization:
+		return invalid("organization_admin", "Only a contact can be admin of an organization.")
+	}
+	return nil
+}
+
+// oneLine is a name as it is kept: one line of 1 to 200 characters.
+func oneLine(field, typed string) (string, error) {
+	s := strings.TrimSpace(typed)
+	switch {
+	case s == "":
+		return "", invalid(field, "Please enter the %s.", field)
+	case utf8.RuneCountInString(s) > 200 || len(s) > 400:
+		return "", invalid(field, "The %s may have 200 characters.", field)
+	case !utf8.ValidString(s), strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) }):
+		return "", invalid(field, "The %s must be one line.", field)
+	}
+	return s, nil
+}
+
+// rights are an account's rights in a word, for the audit log.
+func rights(u user) string {
+	switch {
+	case u.MasterAdmin:
+		return "master_admin"
+	case u.OrganizationAdmin:
+		return "organization_admin"
+	}
+	return "none"
+}
+
+// amended is an account after an amendment, with what of it is another now.
+func (m amendment) amended(u user) (user, []string, error) {
+	var (
+		fields []string
+		err    error
+	)
+	text := func(field string, to *string, from *string, read func(string) (string, error)) {
+		if from == nil || err != nil {
+			return
+		}
+		var v string
+		if v, err = read(*from); err == nil && v != *to {
+			*to, fields = v, append(fields, field)
+		}
+	}
+	flag := func(field string, to *bool, from *bool) {
+		if from != nil && *from != *to {
+			*to, fields = *from, append(fields, field)
+		}
+	}
+	text("email", &u.Email, m.Email, func(s string) (string, error) {
+		email, ok := canonicalEmail(s)
+		if !ok {
+			return "", invalid("email", "Please enter valid email.")
+		}
+		return email, nil
+	})
+	text("name", &u.Name, m.Name, func(s string) (string, error) { return oneLine("name", s) })
+	text("organization", &u.Organization, m.Organization, func(s string) (string, error) {
+		if u.Audience != contract.Organization {
+			return "", invalid("organization", "An internal user belongs to no organization.")
+		}
+		name, err := oneLine("organization", s)
+		if err == nil && fold(name) == "" {
+			err = invalid("organization", "The name needs a letter or a digit.")
+		}
+		return name, err
+	})
+	flag("master_admin", &u.MasterAdmin, m.MasterAdmin)
+	flag("organization_admin", &u.OrganizationAdmin, m.OrganizationAdmin)
+	flag("disabled", &u.Disabled, m.Disabled)
+	if err == nil {
+		err = u.fits()
+	}
+	return u, fields, err
+}
+
+// amend changes an account. Who loses rights, is disabled or moves to another organization is signed out at once.
+func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (user, error) {
+	if err := d.master(ctx, s); err != nil {
+		return user{}, err
+	}
+	was, err := d.find(ctx, s, id)
+	if err != nil {
+		return user{}, err
+	}
+	is, fields, err := m.amended(was)
+	if err != nil {
+		return user{}, err
+	}
+	reason, err := reasonOf(m.Reason, false)
+	if err != nil || len(fields) == 0 {
+		return was, err
+	}
+	if is.Disabled && !was.Disabled && s.User == id {
+		return user{}, contract.Refuse(contract.Conflict, "Another admin does that for you.")
+	}
+	if (is.MasterAdmin && !was.MasterAdmin || is.OrganizationAdmin && !was.OrganizationAdmin) && !s.fresh(d.now()) {
+		return user{}, errStepUp
+	}
+	if is.Organization != was.Organization {
+		if err := d.accounts.organization(ctx, s.Portal, &is.Organization); err != nil {
+			return user{}, err
+		}
+	}
+	if is.Email != was.Email {
+		err := d.accounts.claim(ctx, s.Portal, is.Email, id, d.now())
+		if errors.Is(err, store.ErrExists) {
+			return user{}, errEmailTaken
+		}
+		if err != nil {
+			return user{}, err
+		}
+	}
+	if was.reachable() && !is.reachable() {
+		if err := d.accounts.release(ctx, was.account()); err != nil {
+			return user{}, err
+		}
+	}
+	note := d.by(s, contract.AuditUserChanged, id, reason)
+	note.Detail = detail(was, is, fields)
+	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, was.ID, store.Change{
+		Guard: unchanged(was), Update: bson.D{{Key: "$set", Value: append(changed(is), is.indexed()...)}},
+	}, note)
+	if ok {
+		err = errors.Join(err, d.settle(ctx, was, now))
+	}
+	switch {
+	case err != nil:
+		return user{}, err
+	case !ok:
+		// Somebody was faster. What was prepared is taken back as far as it can be.
+		latest, err := d.accounts.byID(ctx, was.account())
+		if err == nil {
+			err = d.settle(ctx, is, latest)
+		}
+		return user{}, errors.Join(errMeanwhile, err)
+	}
+	return now, nil
+}
+
+// unchanged guards a change that was worked out from an account as it was read.
+func unchanged(u user) bson.D {
+	either := func(b bool) any {
+		if b {
+			return true
+		}
+		return bson.D{{Key: "$ne", Value: true}}
+	}
+	guard := bson.D{
+		{Key: "email", Value: u.Email},
+		{Key: "master_admin", Value: either(u.MasterAdmin)}, {Key: "organization_admin", Value: either(u.OrganizationAdmin)},
+		{Key: "disabled", Value: either(u.Disabled)}, {Key: "deleted", Value: either(false)},
+	}
+	if u.Organization != "" {
+		guard = append(guard, bson.E{Key: "organization", Value: u.Organization})
+	}
+	return guard
+}
+
+// changed is what an amendment may change, as a part of a $set.
+func changed(u user) bson.D {
+	set := bson.D{
+		{Key: "email", Value: u.Email}, {Key: "name", Value: u.Name}, {Key: "master_admin", Value: u.MasterAdmin},
+		{Key: "organization_admin", Value: u.OrganizationAdmin}, {Key: "disabled", Value: u.Disabled},
+	}
+	if u.Organization != "" {
+		set = append(set, bson.E{Key: "organization", Value: u.Organization})
+	}
+	return set
+}
+
+// detail says what was changed: fields, and of names and rights before and after.
+func detail(was, is user, fields []string) map[string]string {
+	out := map[string]string{"fields": strings.Join(fields, ",")}
+	for _, f := range fields {
+		switch f {
+		case "email":
+			out["email_before"], out["email_after"] = was.Email, is.Email
+		case "organization":
+			out["organization_before"], out["organization_after"] = was.Organization, is.Organization
+		case "master_admin", "organization_admin":
+			out["rights_before"], out["rights_after"] = rights(was), rights(is)
+		case "disabled":
+			out["disabled"] = "no"
+			if is.Disabled {
+				out["disabled"] = "yes"
+			}
+		}
+	}
+	return out
+}
+
+// settle makes everything around an account fit what it is now: claims, the count of admins, sessions.
+func (d *desk) settle(ctx context.Context, was, now user) error {
+	var errs []error
+	if was.Email != now.Email {
+		errs = append(errs, d.accounts.disclaim(ctx, was.Portal, was.Email, was.User))
+	}
+	if now.reachable() {
+		errs = append(errs, d.accounts.count(ctx, now.account()))
+	} else if was.reachable() {
+		errs = append(errs, d.accounts.uncount(ctx, now.account()))
+	}
+	if now.Disabled && !was.Disabled || was.MasterAdmin && !now.MasterAdmin || was.OrganizationAdmin && !now.OrganizationAdmin || was.Organization != now.Organization {
+		errs = append(errs, d.sessions.endOthers(ctx, now.account(), ""))
+	}
+	return errors.Join(errs...)
+}
+
+// remove deletes an account. What is left is a mark until its end is told everywhere; made again after a fault, the
+// same call finishes it. The id never lives again: policy-svc resets it, so that no old enrolment counts.
+func (d *desk) remove(ctx context.Context, s session, id, reason string) error {
+	if err := d.master(ctx, s); err != nil {
+		return err
+	}
+	reason, err := reasonOf(reason, false)
+	switch {
+	case err != nil:
+		return err
+	case !isUserID(id):
+		return errNobody
+	case s.User == id:
+		return contract.Refuse(contract.Conflict, "Another admin does that for you.")
+	case !s.fresh(d.now()):
+		return errStepUp
+	}
+	return d.removeAccount(ctx, contract.Account{Portal: s.Portal, User: id}, d.by(s, contract.AuditUserDeleted, id, reason))
+}
+
+func (d *desk) removeAccount(ctx context.Context, who contract.Account, note contract.AuditNote) error {
+	u, err := d.accounts.byID(ctx, who)
+	if errors.Is(err, store.ErrNotFound) {
+		return errNobody
+	}
+	if err != nil {
+		return err
+	}
+	if u.reachable() {
+		if err := d.accounts.release(ctx, who); err != nil {
+			return err
+		}
+	}
+	note.Detail = map[string]string{"email": u.Email, "name": u.Name}
+	if u.Organization != "" {
+		note.Detail["organization"] = u.Organization
+	}
+	gone := u
+	gone.Deleted = true
+	set := append(bson.D{{Key: "deleted", Value: true}, {Key: "disabled", Value: true}}, gone.indexed()...)
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
+		Guard: bson.D{{Key: "email", Value: u.Email}},
+		Update: bson.D{
+			{Key: "$set", Value: set},
+			{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}, {Key: "password_link", Value: ""}, {Key: "master_admin", Value: ""}, {Key: "organization", Value: ""}}},
+		},
+	}, note)
+	if err == nil && !ok {
+		return errMeanwhile
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.accounts.uncount(ctx, who), d.sessions.endOthers(ctx, who, "")); err != nil {
+		return err
+	}
+	reset := contract.ResetRequest{Account: who, Reset: "deleted-" + who.User, Actor: note.Actor, Cause: contract.ResetByAdmin, Reason: "account deleted"}
+	if _, err := bus.Request(ctx, d.bus, contract.PolicyReset, reset); err != nil {
+		return err
+	}
+	if err := d.accounts.disclaim(ctx, who.Portal, u.Email, who.User); err != nil {
+		return err
+	}
+	return d.accounts.users.Delete(ctx, u.ID)
+}

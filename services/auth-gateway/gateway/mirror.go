@@ -1,0 +1,221 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/store"
+)
+
+// mirror is what policy-svc and the owners of factors have told of a person: for lists, which must not ask them about
+// each of a hundred thousand. It may be moments behind, and no sign-in is decided by it.
+type mirror struct {
+	// Rev is the revision of the standing; a higher one is newer.
+	Rev int64 `bson:"rev"`
+	// EnrolledIn is the population's generation in which the living factor was enrolled, SkippedIn and SkippedOptOut
+	// those of the skip; 0 for none. At most one of the two is kept: the one that counts longer.
+	EnrolledIn    int64           `bson:"enrolled_in"`
+	SkippedIn     int64           `bson:"skipped_in"`
+	SkippedOptOut int64           `bson:"skipped_opt_out"`
+	Factor        contract.Factor `bson:"factor,omitempty"`
+	Enrolment     string          `bson:"enrolment"`
+	Label         string          `bson:"label,omitempty"`
+	Since         time.Time       `bson:"since"`
+	// Locked is set by a lock, and stays after its time until something says that the factor is open. LockedUntil is
+	// nil where only recovery or a reset opens it.
+	Locked      bool       `bson:"locked"`
+	LockedUntil *time.Time `bson:"locked_until,omitempty"`
+	// OpenedAt is the last unlock: an older lock that is told late changes nothing.
+	OpenedAt time.Time `bson:"opened_at"`
+}
+
+func (m mirror) info() *contract.FactorInfo {
+	return &contract.FactorInfo{Factor: m.Factor, Enrolment: m.Enrolment, Label: m.Label, Since: m.Since}
+}
+
+// mirrorOf is what a reply of policy-svc says.
+func mirrorOf(r contract.StandingReply) mirror {
+	m := mirror{Rev: r.Revision, EnrolledIn: r.EnrolledIn, SkippedIn: r.SkippedIn, SkippedOptOut: r.SkippedOptOut}
+	if r.Info != nil {
+		m.Factor, m.Enrolment, m.Label, m.Since = r.Info.Factor, r.Info.Enrolment, r.Info.Label, r.Info.Since
+	}
+	// A generation never falls: of an enrolment and a skip the older one counts for nothing any more, and of two from
+	// the same generation the enrolment counts.
+	if m.EnrolledIn >= m.SkippedIn {
+		m.SkippedIn, m.SkippedOptOut = 0, 0
+	} else {
+		m.EnrolledIn = 0
+	}
+	return m
+}
+
+// reflect writes what policy-svc says of a person beside their account, unless something newer stands there. Another
+// enrolment takes the lock of the one before with it.
+func (a accounts) reflect(ctx context.Context, who contract.Account, r contract.StandingReply) error {
+	m := mirrorOf(r)
+	set := func(clear bool) bson.D {
+		d := bson.D{
+			{Key: "mirror.rev", Value: m.Rev}, {Key: "mirror.enrolled_in", Value: m.EnrolledIn}, {Key: "mirror.skipped_in", Value: m.SkippedIn},
+			{Key: "mirror.skipped_opt_out", Value: m.SkippedOptOut}, {Key: "mirror.factor", Value: m.Factor}, {Key: "mirror.enrolment", Value: m.Enrolment},
+			{Key: "mirror.label", Value: m.Label}, {Key: "mirror.since", Value: m.Since},
+		}
+		if clear {
+			d = append(d, bson.E{Key: "mirror.locked", Value: false})
+		}
+		return bson.D{{Key: "$set", Value: d}}
+	}
+	older := bson.E{Key: "mirror.rev", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: m.Rev}}}}}
+	id := who.Portal + "/" + who.User
+	same, err := a.users.Update(ctx, id, store.Change{Guard: bson.D{older, {Key: "mirror.enrolment", Value: m.Enrolment}}, Update: set(false)})
+	if err != nil || same {
+		return err
+	}
+	_, err = a.users.Update(ctx, id, store.Change{Guard: bson.D{older}, Update: set(true)})
+	return err
+}
+
+// locked writes a lock beside the account, unless the factor was opened or enrolled after it.
+func (a accounts) locked(ctx context.Context, l contract.LockFact) error {
+	notAfter := bson.D{{Key: "$not", Value: bson.D{{Key: "$gt", Value: l.At}}}}
+	_, err := a.users.Update(ctx, l.Portal+"/"+l.User, store.Change{
+		Guard: bson.D{{Key: "mirror.opened_at", Value: notAfter}, {Key: "mirror.since", Value: notAfter}},
+		Update: bson.D{{Key: "$set", Value: bson.D{
+			{Key: "mirror.locked", Value: true}, {Key: "mirror.locked_until", Value: l.Until},
+		}}},
+	})
+	return err
+}
+
+// opened takes the lock away.
+func (a accounts) opened(ctx context.Context, who contract.Account, at time.Time) error {
+	_, err := a.users.Update(ctx, who.Portal+"/"+who.User, store.Change{Update: bson.D{{Key: "$set", Value: bson.D{
+		{Key: "mirror.locked", Value: false}, {Key: "mirror.opened_at", Value: at},
+	}}}})
+	return err
+}
+
+// mirrorStanding asks policy-svc about a person and writes what it says beside their account.
+func (d *desk) mirrorStanding(ctx context.Context, who contract.Account) error {
+	u, err := d.accounts.byID(ctx, who)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // deleted meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	r, err := bus.Request(ctx, d.bus, contract.PolicyStanding, profileOf(u).decideRequest(who.Portal))
+	if err != nil {
+		return err
+	}
+	return d.accounts.reflect(ctx, who, r)
+}
+
+// follow keeps the mirror current: with what is told on the bus, for as long as the service runs.
+func (d *desk) follow(ctx context.Context) error {
+	err := bus.Consume(ctx, d.bus, contract.StandingChanged, bus.ConsumeOptions{}, func(ctx context.Context, f bus.Delivery[contract.StandingFact]) error {
+		return d.mirrorStanding(ctx, f.Message.Account)
+	})
+	if err != nil {
+		return err
+	}
+	err = bus.Consume(ctx, d.bus, contract.FactorLocked, bus.ConsumeOptions{}, func(ctx context.Context, f bus.Delivery[contract.LockFact]) error {
+		return d.accounts.locked(ctx, f.Message)
+	})
+	if err != nil {
+		return err
+	}
+	return bus.Consume(ctx, d.bus, contract.FactorUnlocked, bus.ConsumeOptions{}, func(ctx context.Context, f bus.Delivery[contract.UnlockFact]) error {
+		return d.accounts.opened(ctx, f.Message.Account, f.Message.At)
+	})
+}
+
+// arrivals notes when people last signed in, behind their backs: a sign-in does not wait for it, and of many by one
+// person in a moment the last is written.
+type arrivals struct {
+	users store.Collection[user]
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	pending map[contract.Account]time.Time
+	wake    chan struct{}
+}
+
+func newArrivals(users store.Collection[user], log *slog.Logger) *arrivals {
+	return &arrivals{users: users, log: log, pending: make(map[contract.Account]time.Time), wake: make(chan struct{}, 1)}
+}
+
+// note says that a person has signed in.
+func (a *arrivals) note(who contract.Account, at time.Time) {
+	a.mu.Lock()
+	if a.pending[who].Before(at) {
+		a.pending[who] = at
+	}
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until ctx ends, and then what is left.
+func (a *arrivals) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			a.flush(last)
+			return
+		case <-a.wake:
+			a.flush(ctx)
+		}
+	}
+}
+
+// flush writes what is pending; what fails waits for the next arrival.
+func (a *arrivals) flush(ctx context.Context) {
+	a.mu.Lock()
+	batch := a.pending
+	a.pending = make(map[contract.Account]time.Time)
+	a.mu.Unlock()
+	for who, at := range batch {
+		if err := a.write(ctx, who, at); err != nil {
+			a.log.Warn("last sign-in not noted yet", slog.Any("error", err))
+			a.mu.Lock()
+			if a.pending[who].Before(at) {
+				a.pending[who] = at
+			}
+			a.mu.Unlock()
+		}
+	}
+}
+
+// write notes one arrival. Who signs in has a factor that is open, if any.
+func (a *arrivals) write(ctx context.Context, who contract.Account, at time.Time) error {
+	_, err := a.users.Update(ctx, who.Portal+"/"+who.User, store.Change{Update: bson.D{
+		{Key: "$max", Value: bson.D{{Key: "last_sign_in_at", Value: at}, {Key: "mirror.opened_at", Value: at}}},
+		{Key: "$set", Value: bson.D{{Key: "signed_in", Value: true}, {Key: "mirror.locked", Value: false}}},
+	}})
+	return err
+}
+
+// open puts right what a crash left half done, and begins to follow.
+func (d *desk) open(ctx context.Context) error {
+	all, err := d.accounts.all(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if err := d.accounts.repair(ctx, p); err != nil {
+			return err
+		}
+	}
+	return d.follow(ctx)
+}
