@@ -42,5 +42,8 @@ func (e *examiner) documents(ctx context.Context) []findings {
 	if !p.Clock.IsZero() {
 		judgeClock(&skew, "the document store", p.Clock, p.Asked)
 	}
-	return []findings{f, skew}
+	if err != nil {
+		return []findings{f, skew}
+	}
+	return append([]findings{f, skew}, e.portals(ctx)...)
 }

@@ -38,7 +38,7 @@ func TestB40DoctorOfWhatWorks(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	for _, check := range []string{"settings", "keys", "documents", "clock, documents", "NATS", "clock, NATS", "dead letters", "SNS", "services", "disk"} {
+	for _, check := range []string{"settings", "keys", "documents", "clock, documents", "portals", "audit log", "NATS", "clock, NATS", "dead letters", "SNS", "services", "disk"} {
 		finds(t, found, check, "ok")
 	}
 	// One service down, and its own words for what it misses.
