@@ -175,7 +175,7 @@ func (c *auditExportCommand) Run() error {
 		if !slices.Contains(portals, c.Portal) {
 			return fmt.Errorf("portal %q has no audit log", c.Portal)
 		}
-		if f.User, err = c.User, nil; err != nil {
+		if f.User, err = v.userID(ctx, c.Portal, c.User); err != nil {
 			return err
 		}
 		return log.Export(ctx, c.Portal, f, os.Stdout, policy.Format(c.Format))

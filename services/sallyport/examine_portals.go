@@ -78,7 +78,7 @@ func (e *examiner) addresses(f *findings, all []gateway.PortalState) {
 			f.fail("Give it an address such as https://portal.example.com.", "Portal %s: its address is none.", p.ID)
 			continue
 		}
-		host := strings.ToLower(u.Host)
+		host := strings.ToLower(u.Hostname())
 		if other, taken := at[host]; taken {
 			f.fail("Give each portal an address of its own: a gateway tells them apart by it.", "Portals %s and %s are both at %s.", other, p.ID, host)
 		}
