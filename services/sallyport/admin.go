@@ -87,6 +87,9 @@ func (c *adminResetCommand) Run() error {
 		if err != nil {
 			return err
 		}
+		if _, err := office.Address(ctx, who.Portal); err != nil {
+			return err
+		}
 		// First what is about to happen, so that nothing of it can be done unseen.
 		id, now := bus.NewID(), v.clock.Now()
 		if err := rules.Audit().Append(ctx, "break-glass-"+id, contract.AuditNote{

@@ -15,13 +15,15 @@ const commandWithin = 60 * time.Second
 // has ended, which must be with the given status.
 func (p *Product) Operate(status int, args ...string) *Process {
 	p.tb.Helper()
-	return operate(p.tb, status, p.options.Env, append(args, "--data="+p.Data, "--store="+p.ports.store)...)
+	env := map[string]string{"PUBLIC_URL": p.Base}
+	maps.Copy(env, p.options.Env)
+	return operate(p.tb, status, env, append(args, "--data="+p.Data, "--store="+p.ports.store)...)
 }
 
 // Operate is [Product.Operate] of a split product.
 func (s *Split) Operate(status int, args ...string) *Process {
 	s.tb.Helper()
-	return operate(s.tb, status, nil, append(args, "--data="+s.Data, "--store="+s.ports.store)...)
+	return operate(s.tb, status, map[string]string{"PUBLIC_URL": s.Base}, append(args, "--data="+s.Data, "--store="+s.ports.store)...)
 }
 
 func operate(tb testing.TB, status int, env map[string]string, args ...string) *Process {
@@ -41,7 +43,8 @@ type Finding struct {
 // Doctor runs `sallyport doctor` on this product; more goes into its environment.
 func (p *Product) Doctor(status int, more map[string]string, args ...string) []Finding {
 	p.tb.Helper()
-	env := maps.Clone(p.options.Env)
+	env := map[string]string{}
+	maps.Copy(env, p.options.Env)
 	maps.Copy(env, more)
 	flags := append(p.ports.flags(p.Data), args...)
 	return diagnosis(p.tb, operate(p.tb, status, env, append([]string{"doctor", "--json"}, flags...)...))

@@ -249,6 +249,11 @@ func noPortal(id string) error {
 	return contract.Refuse(contract.NotFound, "There is no portal %q; sallyport portal list shows those there are.", id)
 }
 
+// Address is where people reach a portal, and what the links begin with. An error names what is missing.
+func (o *Office) Address(ctx context.Context, portalID string) (string, error) {
+	return o.address(ctx, portalID, "")
+}
+
 // address is where people reach a portal; fallback is that of one which is not there yet.
 func (o *Office) address(ctx context.Context, portalID, fallback string) (string, error) {
 	p, err := o.accounts.portals.Get(ctx, portalID)
@@ -263,7 +268,7 @@ func (o *Office) address(ctx context.Context, portalID, fallback string) (string
 			return strings.TrimSuffix(at, "/"), nil
 		}
 	}
-	return "", fmt.Errorf("portal %s has no address of its own: set PUBLIC_URL as auth-gateway has it", portalID)
+	return "", fmt.Errorf("portal %s has no address of its own, which a link begins with: set PUBLIC_URL as the gateway has it", portalID)
 }
 
 // letter makes the letter of a note, and the entry that says the same.
