@@ -211,11 +211,13 @@ func TestB40Unlock(t *testing.T) {
 	for range 5 {
 		p.Do(http.MethodPost, s.Path("/verify"), s.Token, code("000000"))
 	}
-	sut.Expect(t, p.Do(http.MethodPost, s.Path("/verify"), s.Token, code(p.Code(key))), http.StatusTooManyRequests, "locked")
+	sut.Expect(t, p.Do(http.MethodPost, s.Path("/verify"), s.Token, code("000000")), http.StatusTooManyRequests, "locked")
 	said := p.Operate(0, "unlock", "--portal=demo", agent, "--reason="+why).Stdout()
 	if !strings.Contains(said, "authenticator of "+agent) || !strings.Contains(said, "open now") {
 		t.Errorf("it says: %s", said)
 	}
+	s = p.BeginSignIn(agent)
+	sut.Expect(t, p.Do(http.MethodPost, s.Path("/verify"), s.Token, code("000000")), http.StatusUnprocessableEntity, "invalid_code")
 	p.SignInTOTP(agent, key)
 	logged(t, p, "demo", "factor_unlocked", why)
 	if said := p.Operate(0, "unlock", "--portal=demo", agent, "--reason="+why).Stdout(); !strings.Contains(said, "Nothing of "+agent+" is locked") {
