@@ -82,13 +82,12 @@ func (c *unlockCommand) Run() error {
 		}
 		disabled := false
 		for _, l := range locks {
-			switch {
-			case l.held.Until == nil:
+			if l.held.Until == nil {
 				disabled = true
 				fmt.Printf("%s of %s is disabled by too many wrong codes: only a reset helps.\n", l.what, who.Email)
-			default:
-				fmt.Printf("%s of %s was locked until %s and is open now.\n", l.what, who.Email, l.held.Until.UTC().Format(time.RFC3339))
+				continue
 			}
+			fmt.Printf("%s of %s was locked until %s and is open now.\n", l.what, who.Email, l.held.Until.UTC().Format(time.RFC3339))
 		}
 		switch {
 		case disabled:
