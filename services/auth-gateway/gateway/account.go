@@ -15,12 +15,18 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	if err != nil {
 		return err
 	}
-	match, err := g.flow.passwords.match(ctx, u.Password, password)
+	proved, err := g.provedAtProvider(ctx, s, u)
 	if err != nil {
 		return err
 	}
-	if !match || u.Disabled {
-		return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+	if !proved {
+		match, err := g.flow.passwords.match(ctx, u.Password, password)
+		if err != nil {
+			return err
+		}
+		if !match || u.Disabled {
+			return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+		}
 	}
 	factor, err := g.living(ctx, s)
 	if err != nil {

@@ -248,6 +248,10 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 	f := web.Frame{CSRF: g.formToken(c), Lang: "en", Now: g.now()}
 	if portal, err := g.portal(c.UserContext()); err == nil {
 		f.Brand = brandOf(portal)
+		if s, ok := p.(web.SignIn); ok {
+			s.Providers = buttons(portal, s.Return)
+			p = s
+		}
 	} else {
 		f.Brand = web.Brand{Name: "Sallyport"}
 	}

@@ -58,7 +58,7 @@ func (g *gateway) pageSignIn(c *fiber.Ctx) error {
 	if _, err := g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie)); err == nil {
 		return c.Redirect(orHome(returnTo), fiber.StatusSeeOther)
 	}
-	return g.render(c, fiber.StatusOK, web.SignIn{Return: returnTo, Notice: notices[c.Query("notice")]})
+	return g.render(c, fiber.StatusOK, web.SignIn{Return: returnTo, Notice: notices[c.Query("notice")], Refusal: turnedBack[ending(c.Query("refused"))]})
 }
 
 func orHome(path string) string {

@@ -72,17 +72,18 @@ func isLoopback(host string) bool {
 
 // gateway is the running service.
 type gateway struct {
-	svc      *service.Service
-	settings Settings
-	accounts accounts
-	sessions *sessions
-	flow     *signIns
-	desk     *desk
-	portals  atomic.Pointer[map[string]portal]
-	api      huma.API
-	docs     atomic.Pointer[web.Docs]
-	secure   bool // PUBLIC_URL is https
-	address  net.Addr
+	svc        *service.Service
+	settings   Settings
+	accounts   accounts
+	sessions   *sessions
+	flow       *signIns
+	desk       *desk
+	federation *federation
+	portals    atomic.Pointer[map[string]portal]
+	api        huma.API
+	docs       atomic.Pointer[web.Docs]
+	secure     bool // PUBLIC_URL is https
+	address    net.Addr
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
@@ -145,6 +146,9 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
 		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
+	}
+	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
+		return nil, err
 	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err

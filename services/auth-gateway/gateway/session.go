@@ -37,6 +37,8 @@ type session struct {
 	StepUpAt time.Time `json:"step_up_at,omitzero"`
 	// StepUpChallenge is the text message whose code a step-up will ask for.
 	StepUpChallenge string `json:"step_up_challenge,omitempty"`
+	// ProviderAt is when a federated person last signed in at their provider again; zero if never.
+	ProviderAt time.Time `json:"provider_at,omitzero"`
 }
 
 // profile is who the person was at sign-in: what a page or client shows without asking the store.

@@ -113,7 +113,8 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
-	if !match || u.Disabled {
+	// A federated person has one door, which is not this one; whoever tries it learns nothing.
+	if !match || u.Disabled || u.Federated && !p.standsIn() {
 		return outcome{}, secret.String{}, contract.Refuse(contract.InvalidCredentials, "That email and password do not match.")
 	}
 	d, err := f.decide(ctx, p.ID, profileOf(u))

@@ -99,6 +99,14 @@ type SignIn struct {
 	PasswordError Text   // PasswordMissing
 	Error         Text   // WrongPassword, or TooManySignIns
 	Notice        Text   // SignedOut, NumberConfirmed, SignInExpired, ...
+	Refusal       Text   // why a provider did not lead in: ProviderUnknown, ProviderDomain, ...
+	Providers     []Provider
+}
+
+// Provider is a button that leads to somebody else's sign-in.
+type Provider struct {
+	Name string // "Microsoft"
+	URL  string // a path of ours
 }
 
 // EnrollWelcome is GET /sign-in/enroll. Posts factor to /sign-in/enroll/start, and skips at /sign-in/enroll/skip.

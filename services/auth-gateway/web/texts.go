@@ -37,6 +37,22 @@ const (
 	SignInCancelled   Text = "notice.sign_in_cancelled"
 )
 
+// Why the way to a sign-in provider did not lead in.
+const (
+	ProviderCancelled  Text = "provider.cancelled"
+	ProviderRefused    Text = "provider.refused"
+	ProviderUnknown    Text = "provider.unknown"    // late, used already, or begun in another browser
+	ProviderUntrusted  Text = "provider.untrusted"  // its answer does not prove what it should
+	ProviderUnverified Text = "provider.unverified" // no address, or one it has not verified
+	ProviderDomain     Text = "provider.domain"
+	ProviderLocal      Text = "provider.local"
+	ProviderOther      Text = "provider.other"
+	ProviderDisabled   Text = "provider.disabled"
+	ProviderStale      Text = "provider.stale" // a step-up without a new sign-in
+	ProviderDown       Text = "provider.down"
+	ProviderStepUp     Text = "provider.step_up" // the heading over one of these, when it was a step-up
+)
+
 // What is said of a code. How many tries are left, and until when none is taken, the page adds itself.
 const (
 	CodeWrong       Text = "error.code_wrong"
