@@ -13,8 +13,9 @@ import (
 
 // portalCommands are `sallyport portal …`.
 type portalCommands struct {
-	Create portalCreateCommand `cmd:"" help:"Add a portal with its settings and its first Master Admin."`
-	List   portalListCommand   `cmd:"" help:"List the portals."`
+	Create   portalCreateCommand `cmd:"" help:"Add a portal with its settings and its first Master Admin."`
+	List     portalListCommand   `cmd:"" help:"List the portals."`
+	Provider providerCommands    `cmd:"" help:"Sign-in providers (OpenID Connect) of a portal."`
 }
 
 // portalCreateCommand is `sallyport portal create`.

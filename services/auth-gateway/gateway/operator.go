@@ -13,6 +13,7 @@ import (
 	"sallyport/pkg/bus"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
 )
@@ -21,6 +22,7 @@ import (
 // the store alone. What is to be told on the bus stays in the outbox until a running gateway relays it; the same is
 // handed to the caller, who has it in the audit log before they acknowledge anything.
 type Office struct {
+	db        *store.DB
 	accounts  accounts
 	outbox    *store.Outbox
 	clock     clock.Clock
@@ -34,7 +36,7 @@ func OpenOffice(ctx context.Context, db *store.DB, c clock.Clock, publicURL stri
 		return nil, err
 	}
 	quiet := store.NewOutbox(db, slog.New(slog.DiscardHandler), nil)
-	return &Office{accounts: newAccounts(db), outbox: quiet, clock: c, publicURL: publicURL}, nil
+	return &Office{db: db, accounts: newAccounts(db), outbox: quiet, clock: c, publicURL: publicURL}, nil
 }
 
 // now is the time of every decision, as exact as it is kept.
@@ -221,6 +223,47 @@ func (o *Office) Enable(ctx context.Context, who contract.Account, actor, reason
 		return entry, err
 	}
 	return entry, o.accounts.enable(ctx, u, letter)
+}
+
+// SetProvider is [SetProvider] by a named actor; it returns the entry for the audit log.
+func (o *Office) SetProvider(ctx context.Context, keys *seal.Keys, portalID string, p Provider, actor string) (contract.AuditRequest, error) {
+	kept, err := p.sealed(keys, portalID)
+	if err != nil {
+		return contract.AuditRequest{}, contract.Refuse(contract.InvalidRequest, "%s.", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return o.changePortal(ctx, portalID, actor, "sign-in provider set", p.ID, func(l bus.Letter) error {
+		return setProvider(ctx, o.db, portalID, kept, l)
+	})
+}
+
+// RemoveProvider is [RemoveProvider] by a named actor; it returns the entry for the audit log.
+func (o *Office) RemoveProvider(ctx context.Context, portalID, id, actor string) (contract.AuditRequest, error) {
+	if !slug.MatchString(id) {
+		return contract.AuditRequest{}, invalid("id", "%q is no id of a provider.", id)
+	}
+	return o.changePortal(ctx, portalID, actor, "sign-in provider removed", id, func(l bus.Letter) error {
+		return removeProvider(ctx, o.db, portalID, id, l)
+	})
+}
+
+// changePortal changes something of a provider in a portal's document, with its letter.
+func (o *Office) changePortal(ctx context.Context, portalID, actor, reason, providerID string, change func(bus.Letter) error) (contract.AuditRequest, error) {
+	letter, entry, err := o.letter(ctx, contract.AuditNote{
+		Portal: portalID, Action: contract.AuditPortalChanged, Actor: actor, Reason: reason, Detail: map[string]string{"provider": providerID},
+	})
+	if err == nil {
+		err = o.outbox.Note(ctx, portalsCollection, portalID, letter)
+	}
+	if err == nil {
+		err = change(letter)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		if _, found := o.accounts.portals.Get(ctx, portalID); errors.Is(found, store.ErrNotFound) {
+			return entry, noPortal(portalID)
+		}
+		err = contract.Refuse(contract.NotFound, "Portal %s has no provider %s.", portalID, providerID)
+	}
+	return entry, err
 }
 
 // FindUser finds an account by its address, or says what there is none of.
