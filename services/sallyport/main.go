@@ -5,16 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
 )
 
 // commands are all there is; kong makes flags and help of them.
 type commands struct {
 	Up    upCommand    `cmd:"" help:"Run everything in one process: the four services on an embedded NATS, document store and SNS endpoint."`
 	Infra infraCommand `cmd:"" help:"Run the embedded parts alone, for services started as separate processes."`
+
+	Portal portalCommands `cmd:"" help:"The portals of this installation."`
+	Admin  adminCommands  `cmd:"" help:"Master Admins of a portal."`
+	Unlock unlockCommand  `cmd:"" help:"Open what wrong codes have locked, for one person."`
+	Audit  auditCommands  `cmd:"" help:"The audit log."`
+	Doctor doctorCommand  `cmd:"" help:"Check every dependency, and say what is wrong and what to do."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -33,12 +41,26 @@ func run(args []string) int {
 		return 2
 	}
 	if err := k.Run(); err != nil {
-		fmt.Fprintf(os.Stderr, "sallyport: %v\n", err)
-		var settings *config.Error
-		if errors.As(err, &settings) {
+		return fault(err)
+	}
+	return 0
+}
+
+// fault says what went wrong, and returns the exit status for it.
+func fault(err error) int {
+	var refusal *contract.Error
+	if errors.As(err, &refusal) {
+		// A refusal is a sentence for a person; its code is for programs.
+		fmt.Fprintf(os.Stderr, "sallyport: %s\n", strings.TrimSpace(strings.ReplaceAll(err.Error(), string(refusal.Code)+": ", "")))
+		if refusal.Code == contract.InvalidRequest {
 			return 2
 		}
 		return 1
 	}
-	return 0
+	fmt.Fprintf(os.Stderr, "sallyport: %v\n", err)
+	var settings *config.Error
+	if errors.As(err, &settings) {
+		return 2
+	}
+	return 1
 }

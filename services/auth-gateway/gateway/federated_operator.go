@@ -41,14 +41,9 @@ var ErrNoPortal = errors.New("there is no such portal or provider")
 // SetProvider adds a sign-in provider to a portal, or replaces the one of the same id. Running gateways see it within
 // ten seconds. It does not ask the provider anything: one that is down may be set.
 func SetProvider(ctx context.Context, db *store.DB, keys *seal.Keys, portalID string, p Provider) error {
-	kept, err := p.checked()
+	kept, err := p.sealed(keys, portalID)
 	if err != nil {
 		return err
-	}
-	if !p.ClientSecret.Empty() {
-		if kept.ClientSecret, err = keys.Store.Seal([]byte(p.ClientSecret.Reveal()), secretPlace(portalID, p.ID)); err != nil {
-			return err
-		}
 	}
 	return portalChanged(ctx, db, portalID, "sign-in provider set", p.ID, func(l bus.Letter) error {
 		return setProvider(ctx, db, portalID, kept, l)
@@ -101,6 +96,15 @@ func portalChanged(ctx context.Context, db *store.DB, portalID, reason, provider
 		return fmt.Errorf("portal %q, provider %q: %w", portalID, providerID, ErrNoPortal)
 	}
 	return err
+}
+
+// sealed returns what is kept of a provider in a portal.
+func (p Provider) sealed(keys *seal.Keys, portalID string) (provider, error) {
+	kept, err := p.checked()
+	if err == nil && !p.ClientSecret.Empty() {
+		kept.ClientSecret, err = keys.Store.Seal([]byte(p.ClientSecret.Reveal()), secretPlace(portalID, p.ID))
+	}
+	return kept, err
 }
 
 // checked returns what is kept of a provider, or all that is wrong with it.

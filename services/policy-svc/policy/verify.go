@@ -103,7 +103,9 @@ type Format string
 // The formats of an export.
 const (
 	FormatJSON Format = "json" // one array, an entry per line
-	FormatCSV  Format = "csv"  // with a heading, for spreadsheets
+	// FormatJSONLines is an object per line, which can be read while it grows.
+	FormatJSONLines Format = "jsonl"
+	FormatCSV       Format = "csv" // with a heading, for spreadsheets
 )
 
 // Export writes the entries that a filter chooses, oldest first, a batch at a time.
@@ -149,6 +151,10 @@ func writer(w io.Writer, format Format) (write func(contract.AuditEntry) error, 
 			_, err := io.WriteString(w, "\n]\n")
 			return err
 		}, nil
+	case FormatJSONLines:
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		return func(one contract.AuditEntry) error { return e.Encode(one) }, func() error { return nil }, nil
 	case FormatCSV:
 		c := csv.NewWriter(w)
 		if err := c.Write([]string{"seq", "at", "action", "actor", "user", "reason", "detail", "id", "request", "hash"}); err != nil {
@@ -170,7 +176,7 @@ func writer(w io.Writer, format Format) (write func(contract.AuditEntry) error, 
 		}
 		return write, func() error { c.Flush(); return c.Error() }, nil
 	}
-	return nil, nil, fmt.Errorf("the audit log is exported as %s or %s, not as %q", FormatJSON, FormatCSV, format)
+	return nil, nil, fmt.Errorf("the audit log is exported as %s, %s or %s, not as %q", FormatJSON, FormatJSONLines, FormatCSV, format)
 }
 
 // Portals lists, by name, the portals that have settings or an audit log.

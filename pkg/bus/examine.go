@@ -1,0 +1,104 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sallyport/pkg/contract"
+)
+
+// Examination is what was found of a bus by looking at it.
+type Examination struct {
+	// RoundTrip is how long the server takes to answer.
+	RoundTrip time.Duration
+	// JetStream says why JetStream cannot be used; nil when it can.
+	JetStream error
+	// Kept are the streams and buckets that were asked about, in that order: those of [contract.Streams] first.
+	Kept []Kept
+	// DeadLetters is how many messages nobody could use.
+	DeadLetters uint64
+	// Clock is the server's, and Asked ours at the middle of the question; zero when there was nothing to ask about.
+	Clock, Asked time.Time
+}
+
+// Kept is a stream or bucket as the server has it.
+type Kept struct {
+	Name string
+	// There is false where it does not exist, or could not be asked about (then Err says why).
+	There    bool
+	Replicas int
+	Messages uint64
+	Err      error
+}
+
+// Examine looks at the bus and changes nothing: unlike [Connect] it makes no streams, and does not wait for a server
+// that is not there. Its error names the URL.
+func Examine(ctx context.Context, o Options, buckets ...string) (Examination, error) {
+	opts := []nats.Option{nats.Name(string(o.Name)), nats.NoReconnect(), nats.Timeout(CallTimeout)}
+	if o.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredsFile))
+	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password.Reveal()))
+	}
+	nc, err := nats.Connect(o.URL, opts...)
+	if err != nil {
+		return Examination{}, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
+	}
+	defer nc.Close()
+	var x Examination
+	if x.RoundTrip, err = nc.RTT(); err != nil {
+		return Examination{}, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return Examination{}, fmt.Errorf("JetStream: %w", err)
+	}
+	bound, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	if _, x.JetStream = js.AccountInfo(bound); x.JetStream != nil {
+		return x, nil
+	}
+	names := make([]string, 0, len(contract.Streams())+len(buckets))
+	for _, s := range contract.Streams() {
+		names = append(names, string(s.Name))
+	}
+	for _, b := range buckets {
+		names = append(names, "KV_"+b)
+	}
+	for n, name := range names {
+		before := time.Now()
+		k, clock := keptBy(bound, js, name)
+		if k.There {
+			x.Clock, x.Asked = clock, before.Add(time.Since(before)/2)
+			if name == string(contract.StreamDead) {
+				x.DeadLetters = k.Messages
+			}
+		}
+		if at := n - len(contract.Streams()); at >= 0 {
+			k.Name = buckets[at]
+		}
+		x.Kept = append(x.Kept, k)
+	}
+	return x, nil
+}
+
+// keptBy asks about one stream, and what time it is there.
+func keptBy(ctx context.Context, js jetstream.JetStream, name string) (Kept, time.Time) {
+	k := Kept{Name: name}
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			k.Err = err
+		}
+		return k, time.Time{}
+	}
+	info := s.CachedInfo()
+	k.There, k.Replicas, k.Messages = true, max(1, info.Config.Replicas), info.State.Msgs
+	return k, info.TimeStamp
+}

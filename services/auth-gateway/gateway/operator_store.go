@@ -1,0 +1,42 @@
+package gateway
+
+import (
+	"context"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/store"
+)
+
+// reopen enables an account, takes its password away and gives it a link. Who has no password is counted among the
+// reachable admins no more; who sets one is counted then.
+func (a accounts) reopen(ctx context.Context, u user, link linkHash, letters []bus.Letter) error {
+	u.Disabled = false
+	set := append(bson.D{{Key: "password_link", Value: link}, {Key: "disabled", Value: false}}, u.indexed()...)
+	done, err := a.users.Update(ctx, u.ID, store.Change{
+		Guard: bson.D{{Key: "federated", Value: bson.D{{Key: "$ne", Value: true}}}, {Key: "deleted", Value: bson.D{{Key: "$ne", Value: true}}}},
+		Update: bson.D{
+			{Key: "$set", Value: append(set, store.Put(letters...)...)},
+			{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}}},
+		},
+	})
+	if err == nil && !done {
+		err = errMeanwhile
+	}
+	if err != nil {
+		return err
+	}
+	return a.uncount(ctx, u.account())
+}
+
+// enable lets an account in again.
+func (a accounts) enable(ctx context.Context, u user, l bus.Letter) error {
+	u.Disabled = false
+	set := append(bson.D{{Key: "disabled", Value: false}}, u.indexed()...)
+	_, err := a.users.Apply(ctx, u.ID, store.Change{Update: bson.D{{Key: "$set", Value: append(set, store.Put(l)...)}}})
+	if err == nil && u.reachable() {
+		err = a.count(ctx, u.account())
+	}
+	return err
+}
