@@ -90,7 +90,7 @@ func (g *gateway) showPreview(c *fiber.Ctx, status int, wanted contract.Settings
 		was, is := before.ModeText(h.Audience), after.ModeText(h.Audience)
 		page.Hits = append(page.Hits, web.Hit{
 			Audience: h.Audience, Before: was, After: is, Changed: was != is || h.Audience == web.Contacts && before.AllowOptOut != after.AllowOptOut,
-			InScope: web.Figure(h.InScope), WillEnroll: web.Figure(h.WillEnroll), Skipped: web.Figure(h.hit.Skipped),
+			InScope: web.Figure(h.InScope), WillEnroll: web.Figure(h.WillEnroll), Skipped: web.Figure(h.Skipped),
 		})
 	}
 	for _, w := range p.Warnings {

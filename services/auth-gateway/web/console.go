@@ -42,9 +42,12 @@ func (v view) Nav() []NavItem {
 		return nil
 	}
 	items := []NavItem{
-		{string(sectionOverview), navOverview, false}, {string(sectionInternal), navInternal, false},
-		{string(sectionOrganizations), navOrganizations, false}, {string(sectionSettings), navSettings, false},
-		{string(sectionBranding), navBranding, false}, {string(sectionDeliveries), navDeliveries, false},
+		{string(sectionOverview), navOverview, false},
+		{string(sectionInternal), navInternal, false},
+		{string(sectionOrganizations), navOrganizations, false},
+		{string(sectionSettings), navSettings, false},
+		{string(sectionBranding), navBranding, false},
+		{string(sectionDeliveries), navDeliveries, false},
 		{string(sectionAudit), navAudit, false},
 	}
 	here := p.section()

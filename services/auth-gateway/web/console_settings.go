@@ -83,8 +83,10 @@ func (SettingsPreview) Action() string { return string(sectionSettings) }
 // Carry is the change itself.
 func (p SettingsPreview) Carry() []Field {
 	return []Field{
-		{"internal", string(p.Policy.Internal)}, {"organizations", string(p.Policy.Organizations)},
-		{"allow_opt_out", box(p.Policy.AllowOptOut)}, {"version", strconv.FormatInt(p.Policy.Version, 10)},
+		{"internal", string(p.Policy.Internal)},
+		{"organizations", string(p.Policy.Organizations)},
+		{"allow_opt_out", box(p.Policy.AllowOptOut)},
+		{"version", strconv.FormatInt(p.Policy.Version, 10)},
 	}
 }
 
