@@ -108,6 +108,7 @@ type ResetFact struct {
 // StandingFact is the payload of [StandingChanged].
 type StandingFact struct {
 	Account
+	// Revision is at least that of the change; only [StandingReply] tells the latest.
 	Revision int64 `json:"revision"`
 }
 

@@ -263,6 +263,9 @@ type Session struct {
 // answerSession says who is signed in: the answer was made when the session was written.
 func (g *gateway) answerSession(c *fiber.Ctx) error {
 	h, err := g.sessions.find(c.UserContext(), bearerOf(c.Get(fiber.HeaderAuthorization)))
+	if err == nil {
+		err = g.ofThisPortal(c.UserContext(), h.session)
+	}
 	if err != nil {
 		return err
 	}

@@ -323,8 +323,11 @@ func (d *desk) letter(ctx context.Context, note contract.AuditNote) (bus.Letter,
 	return letter, entry, err
 }
 
-// audited waits until the audit log has an entry.
+// audited waits until the audit log has an entry. Where there is no bus, the letter will tell it.
 func (d *desk) audited(ctx context.Context, entry contract.AuditRequest) error {
+	if d.bus == nil {
+		return nil
+	}
 	_, err := bus.Request(ctx, d.bus, contract.PolicyAudit, entry)
 	return err
 }

@@ -160,7 +160,7 @@ func isSVG(data []byte) bool {
 		case strings.HasPrefix(s, "<!DOCTYPE svg"):
 			end = ">"
 		default:
-			return strings.HasPrefix(s, "<svg") && len(s) > 5 && strings.ContainsAny(s[4:5], " \t\r\n>")
+			return strings.HasPrefix(s, "<svg") && len(s) >= 5 && strings.ContainsAny(s[4:5], " \t\r\n>")
 		}
 		i := strings.Index(s, end)
 		if i < 0 {

@@ -78,18 +78,22 @@ func (d *desk) link(ctx context.Context, s session, id string) (passwordLink, er
 	if err != nil {
 		return passwordLink{}, err
 	}
-	note := d.by(s, contract.AuditPasswordLink, id, "")
+	if err := d.setLink(ctx, u, hash, d.by(s, contract.AuditPasswordLink, id, "")); err != nil {
+		return passwordLink{}, err
+	}
+	return *link, nil
+}
+
+// setLink makes a link the one that works.
+func (d *desk) setLink(ctx context.Context, u user, hash linkHash, note contract.AuditNote) error {
 	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
 		Guard:  bson.D{{Key: "email", Value: u.Email}},
 		Update: bson.D{{Key: "$set", Value: bson.D{{Key: "password_link", Value: hash}}}},
 	}, note)
 	if err == nil && !ok {
-		err = errMeanwhile
+		return errMeanwhile
 	}
-	if err != nil {
-		return passwordLink{}, err
-	}
-	return *link, nil
+	return err
 }
 
 // errLinkOver is for a link that was used, replaced or forgotten for too long, and for one that never was.

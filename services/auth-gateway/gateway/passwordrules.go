@@ -81,8 +81,8 @@ var triedFirst = []string{
 	"abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "123456789123456789", "98765432109876543210", "monkey", "dragon", "superman", "batman", "trustno1", "starwars", "whatever", "secret", "master", "login",
 }
 
-// common tells whether a password is one that is tried first: a known one with little around it, or a short pattern
-// over and over.
+// common tells whether a password is one that is tried first: a known one with little around it, a row of neighbours
+// such as 123456789012, or a short pattern over and over.
 func common(plain string) bool {
 	rest := plain
 	for _, w := range triedFirst {
@@ -93,6 +93,16 @@ func common(plain string) bool {
 	}
 	own := strings.TrimFunc(rest, func(r rune) bool { return !unicode.IsLetter(r) })
 	if rest != plain && utf8.RuneCountInString(own) < 5 {
+		return true
+	}
+	steps, last := 0, rune(-1)
+	for _, r := range plain {
+		if last >= 0 && (r-last)*(r-last) <= 1 {
+			steps++
+		}
+		last = r
+	}
+	if 3*steps >= 2*(utf8.RuneCountInString(plain)-1) {
 		return true
 	}
 	for size := 1; size <= 4; size++ {

@@ -134,6 +134,9 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 	if err != nil {
 		return session{}, err
 	}
+	if err := g.ofThisPortal(ctx, s); err != nil {
+		return session{}, err
+	}
 	if who.admin {
 		if err := g.desk.master(ctx, s); err != nil {
 			return session{}, err
@@ -148,6 +151,15 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 		return session{}, errStepUp
 	}
 	return s, nil
+}
+
+// ofThisPortal refuses the session of another portal: at this address it is nobody's (B36).
+func (g *gateway) ofThisPortal(ctx context.Context, s session) error {
+	p, err := g.portal(ctx)
+	if err == nil && p.ID != s.Portal {
+		return errUnauthenticated
+	}
+	return err
 }
 
 type sessionKey struct{}

@@ -31,6 +31,8 @@ type portal struct {
 	// Admins are the Master Admins who can sign in, AdminCount how many: see admins.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
 	AdminCount int             `bson:"admin_count"`
+
+	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
 }
 
 // login finds the account of an e-mail address: its _id is portal/address in canonical form, so that one address is

@@ -60,10 +60,10 @@ func (c chains) hashKey(ctx context.Context, box *seal.Box) ([]byte, error) {
 	sealed, err := c.key(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		// A log without its key cannot be told from a forged one; a new key would make every old entry look edited.
-		if _, err := c.nextPortal(ctx, ""); err == nil {
-			return nil, errors.New("there are entries, but the key of their hashes is gone; restore the collection " + auditKeysIn + " from a backup")
-		} else if !errors.Is(err, store.ErrNotFound) {
+		if used, err := c.used(ctx); err != nil {
 			return nil, err
+		} else if used {
+			return nil, errors.New("there are entries, but the key of their hashes is gone; restore the collection " + auditKeysIn + " from a backup")
 		}
 		fresh := make([]byte, 32)
 		_, _ = rand.Read(fresh) // never fails

@@ -198,6 +198,21 @@ func TestB39AuditFindsReorderedEntries(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 
+	// What was true once does not replace what is true now: an entry of before a backup was restored has a right hash.
+	fill(t, a, "restored", 2)
+	before := get(t, a, "restored", 2)
+	remove(t, a, "restored", 2)
+	setHead(t, a, "restored", &Head{1, get(t, a, "restored", 1).Hash})
+	b := &Audit{docs: a.docs, key: a.key, tails: make(map[string]*tail)} // a restarted service
+	for _, id := range []string{"other2", "other3"} {
+		if err := b.Append(t.Context(), id, nth("restored", 9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify(t, a, "restored", nil, 0)
+	lay(t, a, before)
+	verify(t, a, "restored", nil, 3)
+
 	// An entry of another portal is none of this one.
 	fill(t, a, "theirs", 3)
 	fill(t, a, "ours", 3)
@@ -208,7 +223,8 @@ func TestB39AuditFindsReorderedEntries(t *testing.T) {
 }
 
 func TestB39AuditFindsACutOffEnd(t *testing.T) {
-	a := openAudit(t, servicetest.New(t))
+	w := servicetest.New(t)
+	a := openAudit(t, w)
 	fill(t, a, "cut", 5)
 	kept := verify(t, a, "cut", nil, 0).Head
 	if again, err := ParseHead(kept.String()); err != nil || again != kept {
@@ -238,6 +254,12 @@ func TestB39AuditFindsACutOffEnd(t *testing.T) {
 	fill(t, a, "headless", 3)
 	setHead(t, a, "headless", nil)
 	verify(t, a, "headless", nil, 4)
+	if err := store.Of[settingsDoc](w.DB(contract.Policy), settingsIn).Insert(t.Context(), settingsDoc{Portal: "headless"}); err != nil {
+		t.Fatal(err)
+	}
+	if portals, err := a.Portals(t.Context()); err != nil || !slices.Equal(portals, []string{"all", "cut", "headless"}) {
+		t.Errorf("%v, %v", portals, err)
+	}
 	setHead(t, a, "headless", &Head{2, strings.Repeat("0", 64)})
 	verify(t, a, "headless", nil, 2)
 	for _, bad := range []string{"", "1", "1:", "x:" + kept.Hash, "0:" + kept.Hash, "1:zz", "1:" + kept.Hash + "00"} {

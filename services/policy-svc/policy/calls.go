@@ -234,7 +234,7 @@ func (p *policy) rules(ctx context.Context, req contract.RulesRequest) (contract
 
 func (p *policy) standing(ctx context.Context, req contract.DecideRequest) (contract.StandingReply, error) {
 	d, _, standing, err := p.ask(ctx, req)
-	out := standing.Person.standing(req.Audience)
+	out := standing.reply(req.Audience)
 	out.Decision, out.Revision = d, standing.Rev
 	return out, err
 }

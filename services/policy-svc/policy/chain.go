@@ -110,9 +110,7 @@ func (h Head) follow(portal string, e entry, key []byte) (at int64, why string) 
 	next := h.Seq + 1
 	switch {
 	case e.Portal != portal || e.ID != entryID(portal, e.Seq):
-		return e.Seq, "the entry was edited: it is not kept under its own number"
-	case e.Seq < next:
-		return e.Seq, "there are two entries of this number"
+		return e.Seq, "the entry was edited, or put in: it is not kept under its own number"
 	case e.Seq == next+1:
 		return next, "the entry was removed"
 	case e.Seq > next:

@@ -178,8 +178,8 @@ func (r Rules) counting() contract.PortalRules {
 	return contract.PortalRules{Internal: of(r.Internal), Organizations: of(r.Organizations)}
 }
 
-// standing tells in which generations a person of an audience enrolled and skipped, whichever count now.
-func (p Person) standing(a contract.Audience) (out contract.StandingReply) {
+// reply tells in which generations a person of an audience enrolled and skipped, whichever count now.
+func (p Person) reply(a contract.Audience) (out contract.StandingReply) {
 	f := factorOf(a)
 	if e, ok := p.Factors[f]; ok && e.Epoch.Person == p.Generation {
 		out.EnrolledIn = e.Epoch.Population

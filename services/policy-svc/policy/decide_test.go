@@ -29,6 +29,9 @@ func TestDecide(t *testing.T) {
 		return Person{Generation: person, Skip: &Skip{At: since, Epoch: e, OptOutGeneration: optOut}}
 	}
 	nobody := Person{Generation: person}
+	wishing := func(e contract.Epoch, declined bool) Person {
+		return Person{Generation: person, Wish: &Wish{ID: "w1", At: since, Epoch: e, Declined: declined}}
+	}
 	const (
 		off, optional, required = contract.ModeOff, contract.ModeOptional, contract.ModeRequired
 		totp, sms               = contract.FactorTOTP, contract.FactorSMS
@@ -60,6 +63,12 @@ func TestDecide(t *testing.T) {
 		{"B05 a number from the future counts no more than one from the past", rules(off, required, false), with(sms, contract.Epoch{Population: pop + 1, Person: person}), contact, "enroll sms not_enrolled may_enroll"},
 		{"B09 federated people are exempt", rules(required, required, false), nobody, Facts{Audience: contract.Internal, Federated: true}, "allow - exempt"},
 		{"B09 federated people keep what they enrolled", rules(optional, off, false), with(totp, now), Facts{Audience: contract.Internal, Federated: true}, "allow - exempt may_remove"},
+		{"B22 a wish to enrol is met where it is optional, and may be declined", rules(off, optional, false), wishing(now, false), contact, "enroll sms not_enrolled can_skip may_enroll"},
+		{"B22 a declined wish is over", rules(off, optional, false), wishing(now, true), contact, "allow - not_enrolled may_enroll"},
+		{"B22 a wish of an older generation is dead", rules(off, optional, false), wishing(contract.Epoch{Population: pop - 1, Person: person}, false), contact, "allow - not_enrolled may_enroll"},
+		{"B22 a wish makes nobody skip what they must", rules(off, required, false), wishing(now, false), contact, "enroll sms not_enrolled may_enroll"},
+		{"B22 where nobody is asked, a wish is not either", rules(off, off, false), wishing(now, false), contact, "allow - not_enrolled"},
+		{"staff wish nothing: they enrol on their account page", rules(optional, off, false), wishing(now, false), staff, "allow - not_enrolled may_enroll"},
 		{"B28 an enrolment before the reset is dead", rules(required, off, false), with(totp, contract.Epoch{Population: pop, Person: person - 1}), staff, "enroll totp not_enrolled may_enroll"},
 		{"B29 a skip before the reset is dead", rules(off, required, true), skipped(contract.Epoch{Population: pop, Person: person - 1}, optOut), contact, "enroll sms not_enrolled can_skip may_enroll"},
 		{"a text message does not serve staff", rules(required, off, false), with(sms, now), staff, "enroll totp not_enrolled may_enroll"},
@@ -110,7 +119,8 @@ func TestDecideEveryCombination(t *testing.T) {
 						for totp, totpEpoch := range epochs {
 							for sms, smsEpoch := range epochs {
 								for skip, skipEpoch := range epochs {
-									for _, skipOptOut := range []int64{optOut, optOut - 1} {
+									for more := range 8 * 2 {
+										skipOptOut := int64(optOut - more%2)
 										rows++
 										rules := Rules{Internal: Population{Mode: mode, Generation: gen}, Organizations: Population{Mode: other, Generation: gen}}
 										if audience == contract.Organization {
@@ -127,15 +137,26 @@ func TestDecideEveryCombination(t *testing.T) {
 										if skip != "never" {
 											p.Skip = &Skip{At: since, Epoch: skipEpoch, OptOutGeneration: skipOptOut}
 										}
+										wished := []string{"never", "now", "old population", "declined"}[more/2%4]
+										if wished != "never" {
+											p.Wish = &Wish{ID: "w1", At: since, Epoch: epochs[wished], Declined: wished == "declined"}
+										}
+										if wished == "declined" {
+											p.Wish.Epoch = epochs["now"]
+										}
+										if more/8 == 1 {
+											p.Reset = &Reset{ID: "rs1", At: since, Cause: contract.ResetByRecovery}
+										}
 										got := Decide(rules, p, Facts{Audience: audience, Federated: federated})
 										want := oracle(situation{
 											mode: mode, internal: audience == contract.Internal, federated: federated, optOut: allow,
 											app: totp == "now", phone: sms == "now", declined: skip == "now" && skipOptOut == optOut,
+											wishes: wished == "now", reset: p.Reset != nil,
 										})
 										want.Mode, want.Epoch = mode, contract.Epoch{Population: gen, Person: person}
 										if !reflect.DeepEqual(got, want) {
-											t.Fatalf("%s/%s %s federated=%v opt-out=%v totp=%s sms=%s skip=%s/%d:\ngot  %+v\nwant %+v",
-												mode, other, audience, federated, allow, totp, sms, skip, skipOptOut, got, want)
+											t.Fatalf("%s/%s %s federated=%v opt-out=%v totp=%s sms=%s skip=%s/%d wish=%s reset=%v:\ngot  %+v\nwant %+v",
+												mode, other, audience, federated, allow, totp, sms, skip, skipOptOut, wished, p.Reset, got, want)
 										}
 									}
 								}
@@ -146,7 +167,7 @@ func TestDecideEveryCombination(t *testing.T) {
 			}
 		}
 	}
-	if rows != 3*3*2*2*2*5*5*5*2 {
+	if rows != 3*3*2*2*2*5*5*5*2*4*2 {
 		t.Errorf("%d rows", rows)
 	}
 }
@@ -156,6 +177,7 @@ type situation struct {
 	mode                        contract.Mode
 	internal, federated, optOut bool
 	app, phone, declined        bool // that count
+	wishes, reset               bool
 }
 
 // oracle says the rules a second time, one sentence after the other.
@@ -164,7 +186,8 @@ func oracle(s situation) contract.Decision {
 	if s.internal {
 		factor, id, has = contract.FactorTOTP, "app", s.app
 	}
-	declined := !s.internal && s.optOut && s.declined && !has
+	wishes := !s.internal && s.wishes
+	declined := !s.internal && s.optOut && s.declined && !has && !wishes
 	var d contract.Decision
 	// Whoever has the factor of their population is shown with it.
 	if has {
@@ -176,6 +199,10 @@ func oracle(s situation) contract.Decision {
 	if s.federated {
 		d.Action, d.Standing = contract.Allow, contract.Exempt
 		return d
+	}
+	// Whoever was reset is told so until they have enrolled again.
+	if s.reset && !has {
+		d.Reset = &contract.ResetNote{At: since, Cause: contract.ResetByRecovery}
 	}
 	d.Standing = contract.NotEnrolled
 	if declined {
@@ -198,6 +225,10 @@ func oracle(s situation) contract.Decision {
 	// Whoever must and has not declined enrols; contacts may decline where that is allowed.
 	if s.mode == contract.ModeRequired && !declined {
 		d.Action, d.Factor, d.CanSkip = contract.Enroll, factor, !s.internal && s.optOut
+	}
+	// Whoever wishes to, though nobody must, may; and may still say no.
+	if s.mode == contract.ModeOptional && wishes {
+		d.Action, d.Factor, d.CanSkip = contract.Enroll, factor, true
 	}
 	return d
 }

@@ -276,6 +276,8 @@ type chains struct {
 	heads   store.Collection[headDoc]
 	marks   store.Collection[markDoc]
 	keys    store.Collection[keyDoc]
+	// settings tell which portals there are.
+	settings store.Collection[settingsDoc]
 }
 
 type headDoc struct {
@@ -310,6 +312,7 @@ func newChains(ctx context.Context, db *store.DB) (chains, error) {
 	return chains{
 		entries: store.Of[entry](db, entriesIn), heads: store.Of[headDoc](db, headsIn),
 		marks: store.Of[markDoc](db, marksIn), keys: store.Of[keyDoc](db, auditKeysIn),
+		settings: store.Of[settingsDoc](db, settingsIn),
 	}, err
 }
 
@@ -401,20 +404,28 @@ func (f Filter) bson(portal string) bson.D {
 	return d
 }
 
-// nextPortal returns the first portal behind another, by name, that has entries or a head, or [store.ErrNotFound].
+// used tells whether there is any log.
+func (c chains) used(ctx context.Context) (bool, error) {
+	heads, err := c.heads.Query(ctx, bson.D{}, ascending("_id"), 1)
+	return len(heads) > 0, err
+}
+
+// nextPortal returns the first portal behind another, by name, that has settings or a log, or [store.ErrNotFound]. A
+// portal is made with settings, so that nobody hides a log by taking its head away.
 func (c chains) nextPortal(ctx context.Context, last string) (string, error) {
-	entries, err := c.entries.Query(ctx, bson.D{cond("portal", "$gt", last)}, ascending("portal", "seq"), 1)
+	behind := bson.D{cond("_id", "$gt", last)}
+	heads, err := c.heads.Query(ctx, behind, ascending("_id"), 1)
 	if err != nil {
 		return "", err
 	}
-	heads, err := c.heads.Query(ctx, bson.D{cond("_id", "$gt", last)}, ascending("_id"), 1)
+	settings, err := c.settings.Query(ctx, behind, ascending("_id"), 1)
 	switch {
 	case err != nil:
 		return "", err
-	case len(entries) == 0 && len(heads) == 0:
+	case len(heads) == 0 && len(settings) == 0:
 		return "", store.ErrNotFound
-	case len(heads) == 0 || len(entries) > 0 && entries[0].Portal < heads[0].Portal:
-		return entries[0].Portal, nil
+	case len(heads) == 0 || len(settings) > 0 && settings[0].Portal < heads[0].Portal:
+		return settings[0].Portal, nil
 	}
 	return heads[0].Portal, nil
 }

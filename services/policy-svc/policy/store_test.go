@@ -34,3 +34,14 @@ func Notes(ctx context.Context, db *store.DB) int {
 	}
 	return len(notes)
 }
+
+// Block returns what makes it impossible, and possible again, to append to a portal's log after the given number.
+func Block(ctx context.Context, db *store.DB, portal string, seq int64) func(bool) error {
+	entries := store.Of[bson.M](db, entriesIn)
+	return func(on bool) error {
+		if !on {
+			return entries.Delete(ctx, entryID(portal, seq))
+		}
+		return entries.Insert(ctx, bson.M{"_id": entryID(portal, seq), "seq": "not a number"})
+	}
+}

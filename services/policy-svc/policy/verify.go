@@ -173,7 +173,7 @@ func writer(w io.Writer, format Format) (write func(contract.AuditEntry) error, 
 	return nil, nil, fmt.Errorf("the audit log is exported as %s or %s, not as %q", FormatJSON, FormatCSV, format)
 }
 
-// Portals lists the portals that have an audit log, also those whose head was taken away.
+// Portals lists, by name, the portals that have settings or an audit log.
 func (a *Audit) Portals(ctx context.Context) ([]string, error) {
 	var out []string
 	for last := ""; ; {
