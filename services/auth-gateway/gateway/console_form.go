@@ -119,7 +119,7 @@ func (g *gateway) postNewPerson(c *fiber.Ctx) error {
 			if l == nil {
 				return withNotice(c, personPath(u.User), "created")
 			}
-			return g.render(c, fiber.StatusCreated, web.PasswordLink{ID: u.User, Name: u.Name, Email: u.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt, Created: true})
+			return g.render(c, fiber.StatusCreated, web.PasswordLink{Audience: page.Audience, ID: u.User, Name: u.Name, Email: u.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt, Created: true})
 		}, err
 	})
 }

@@ -196,7 +196,7 @@ func (g *gateway) confirming(c *fiber.Ctx) (page web.Confirm, d dossier, may per
 		return page, d, may, err
 	}
 	may = permitOf(d.May)
-	page.ID, page.Name, page.Email = d.User, d.Name, d.Email
+	page.ID, page.Name, page.Email, page.Audience = d.User, d.Name, d.Email, web.Audience(d.Audience)
 	page.Reason, page.Typed = field(c, "reason"), field(c, "typed")
 	page.StepUpNeeded = may.StepUp
 	return page, d, may, nil
@@ -305,7 +305,7 @@ func (g *gateway) perform(c *fiber.Ctx, s session, page web.Confirm) (func() err
 	case web.AskPasswordLink:
 		l, err := g.desk.link(ctx, s, page.ID)
 		return func() error {
-			return g.render(c, fiber.StatusOK, web.PasswordLink{ID: page.ID, Name: page.Name, Email: page.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt})
+			return g.render(c, fiber.StatusOK, web.PasswordLink{Audience: page.Audience, ID: page.ID, Name: page.Name, Email: page.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt})
 		}, err
 	}
 	return func() error { return withNotice(c, to, string(page.Ask)) }, err
