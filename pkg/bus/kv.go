@@ -47,9 +47,15 @@ const (
 // OpenKV makes sure of a bucket. Values vanish maxAge (real time) after their last write; that only sweeps: whoever
 // reads a value decides by the expiry inside it.
 func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration) (*KV[T], error) {
+	return OpenBoundedKV[T](ctx, b, name, maxAge, 4<<30)
+}
+
+// OpenBoundedKV is [OpenKV] with a bound of its own on all that the bucket holds, in bytes. A full bucket takes no more
+// until something vanishes: for values that strangers can cause, so that they fill no other bucket.
+func OpenBoundedKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration, maxBytes int64) (*KV[T], error) {
 	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: name, TTL: maxAge, Storage: jetstream.FileStorage, Replicas: b.replicas, History: 1,
-		MaxValueSize: 32 << 10, MaxBytes: 4 << 30,
+		MaxValueSize: 32 << 10, MaxBytes: maxBytes,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)

@@ -82,7 +82,10 @@ func TestB06B07B08SettingsAreGuarded(t *testing.T) {
 	plain := p.BeginSignIn(second)
 	stands(t, plain, "complete")
 	sut.Expect(t, put(plain.Session.Token, off), 403, "step_up_required")
-	sut.Expect(t, stepUp(plain.Session.Token, sut.DemoPassword, "123456"), 403, "forbidden")
+	// Who has no factor steps up with the password alone; it is enough for their own account, and not for this.
+	sut.Expect(t, stepUp(plain.Session.Token, "wrong", ""), 401, "invalid_credentials")
+	sut.Expect(t, stepUp(plain.Session.Token, sut.DemoPassword, ""), 204, "")
+	sut.Expect(t, put(plain.Session.Token, off), 403, "forbidden")
 	// An organization's admin is no admin of the portal.
 	p.EnrolSMS(owner, ownerPhone)
 	sut.Expect(t, p.Do("GET", "/v1/admin/settings", p.SignInSMS(owner, ownerPhone), nil), 403, "forbidden")
@@ -154,6 +157,14 @@ func TestTokensOfOneKindAreNoneOfTheOther(t *testing.T) {
 		{"POST", "/v1/session/step-up"},
 		{"POST", "/v1/session/step-up/send"},
 		{"GET", "/v1/account"},
+		{"POST", "/v1/account/factors/totp"},
+		{"POST", "/v1/account/factors/totp/confirm"},
+		{"PATCH", "/v1/account/factors/totp"},
+		{"DELETE", "/v1/account/factors/totp"},
+		{"POST", "/v1/account/factors/sms/enable"},
+		{"GET", "/v1/account/sessions"},
+		{"DELETE", "/v1/account/sessions"},
+		{"DELETE", "/v1/account/sessions/AAAAAAAAAAAAAAAAAAAAAAAAAA"},
 		{"POST", "/v1/account/recovery-codes"},
 		{"GET", "/v1/admin/settings"},
 		{"PUT", "/v1/admin/settings"},

@@ -282,7 +282,7 @@ func TestFormsMustBeOurs(t *testing.T) {
 		"another origin":       func(r *http.Request, _ url.Values) { r.Header.Set("Origin", "https://evil.test") },
 		"no origin to tell":    func(r *http.Request, _ url.Values) { r.Header.Set("Origin", "null") },
 	} {
-		for _, path := range []string{"/sign-in", "/sign-in/enroll/start", "/sign-in/enroll/skip", "/sign-in/enroll/phone", "/sign-in/enroll/confirm", "/sign-in/code", "/sign-in/resend", "/sign-in/recover", "/sign-in/cancel", "/account/recovery-codes", "/account/step-up/send", "/account/sessions/sign-out-others", "/sign-out"} {
+		for _, path := range []string{"/sign-in", "/sign-in/enroll/start", "/sign-in/enroll/skip", "/sign-in/enroll/phone", "/sign-in/enroll/confirm", "/sign-in/code", "/sign-in/resend", "/sign-in/recover", "/sign-in/cancel", "/account/recovery-codes", "/account/step-up/send", "/account/sessions/sign-out-others", "/account/sessions/end", "/account/factors/totp", "/account/factors/totp/confirm", "/account/factors/totp/rename", "/account/factors/totp/remove", "/account/factors/sms/enable", "/sign-out"} {
 			if status := send(path, change); status != http.StatusForbidden {
 				t.Errorf("%s with %s: status %d, want 403", path, name, status)
 			}

@@ -19,6 +19,23 @@ type visitor struct {
 	base string
 	http *http.Client
 	page page
+	// agent is what the browser says of itself.
+	agent string
+}
+
+// cookieValue is what the browser keeps under a name.
+func (v *visitor) cookieValue(name string) string {
+	v.t.Helper()
+	at, err := url.Parse(v.base)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, c := range v.http.Jar.Cookies(at) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
 }
 
 // page is where a visitor is.
@@ -69,6 +86,9 @@ func (v *visitor) post(path string, f form) page {
 
 func (v *visitor) send(req *http.Request) page {
 	v.t.Helper()
+	if v.agent != "" {
+		req.Header.Set("User-Agent", v.agent)
+	}
 	resp, err := v.http.Do(req)
 	if err != nil {
 		v.t.Fatal(err)

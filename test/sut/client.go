@@ -145,22 +145,21 @@ func Expect(tb testing.TB, a Answer, status int, code string) {
 
 // SignIn is a sign-in as clients see it.
 type SignIn struct {
-	ID             string    `json:"id"`
-	Token          string    `json:"token"`
-	Status         string    `json:"status"`
-	Factor         string    `json:"factor"`
-	CanSkip        bool      `json:"can_skip"`
-	Destination    string    `json:"destination"`
-	ResendIn       *int      `json:"resend_in"`
-	Delivery       string    `json:"delivery"`
-	DeliveryReason string    `json:"delivery_reason"`
-	AttemptsLeft   *int      `json:"attempts_left"`
-	LockedUntil    time.Time `json:"locked_until"`
-	ExpiresAt      time.Time `json:"expires_at"`
-	Session        *struct {
-		Token     string    `json:"token"`
-		ExpiresAt time.Time `json:"expires_at"`
-	} `json:"session"`
+	ID             string        `json:"id"`
+	Token          string        `json:"token"`
+	Status         string        `json:"status"`
+	Factor         string        `json:"factor"`
+	CanSkip        bool          `json:"can_skip"`
+	Destination    string        `json:"destination"`
+	ResendIn       *int          `json:"resend_in"`
+	Delivery       string        `json:"delivery"`
+	DeliveryReason string        `json:"delivery_reason"`
+	AttemptsLeft   *int          `json:"attempts_left"`
+	LockedUntil    time.Time     `json:"locked_until"`
+	ExpiresAt      time.Time     `json:"expires_at"`
+	Session        *SessionToken `json:"session"`
+	Reset          *Reset        `json:"reset"`
+	CodesLeft      *int          `json:"recovery_codes_left"`
 }
 
 // Path is the sign-in's path, with something after it.
@@ -225,9 +224,38 @@ type Session struct {
 
 // Account is a person's own view.
 type Account struct {
-	User              User     `json:"user"`
-	Factors           []Factor `json:"factors"`
-	RecoveryCodesLeft int      `json:"recovery_codes_left"`
+	User              User          `json:"user"`
+	Factors           []Factor      `json:"factors"`
+	RecoveryCodesLeft int           `json:"recovery_codes_left"`
+	MayEnroll         bool          `json:"may_enroll"`
+	MayRemove         bool          `json:"may_remove"`
+	Reset             *Reset        `json:"reset"`
+	Session           *SessionToken `json:"session"`
+}
+
+// SessionToken is a new session.
+type SessionToken struct {
+	Token     string    `json:"token"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Reset is why a person must enrol again.
+type Reset struct {
+	At    time.Time `json:"at"`
+	Cause string    `json:"cause"`
+}
+
+// OwnSessions are where a person is signed in.
+type OwnSessions struct {
+	Items []struct {
+		ID         string    `json:"id"`
+		Current    bool      `json:"current"`
+		Device     string    `json:"device"`
+		Network    string    `json:"network"`
+		AMR        []string  `json:"amr"`
+		AuthTime   time.Time `json:"auth_time"`
+		LastSeenAt time.Time `json:"last_seen_at"`
+	} `json:"items"`
 }
 
 // Settings are a portal's.

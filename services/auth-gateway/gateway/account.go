@@ -9,26 +9,38 @@ import (
 )
 
 // stepUp takes password and code again, both of which must be right. The code is looked at only after the password,
-// so that its counter moves for nobody who lacks that.
+// so that its counter moves for nobody who lacks that. Who has no factor proves all there is with the password.
 func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.String) error {
 	u, err := g.accounts.byID(ctx, s.account())
 	if err != nil {
 		return err
 	}
-	match, err := g.flow.passwords.match(ctx, u.Password, password)
+	proved, err := g.provedAtProvider(ctx, s, u)
 	if err != nil {
 		return err
 	}
-	if !match || u.Disabled {
-		return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+	if !proved {
+		match, err := g.flow.passwords.match(ctx, u.Password, password)
+		if err != nil {
+			return err
+		}
+		if !match || u.Disabled {
+			return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+		}
 	}
-	factor, err := g.living(ctx, s)
+	d, err := g.flow.decide(ctx, s.Portal, s.Who)
 	if err != nil {
 		return err
 	}
-	text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
-	if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
-		return err
+	factor, err := livingOf(d, s.Who.Audience)
+	switch {
+	case err == nil:
+		text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
+		if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
+			return err
+		}
+	case s.Who.Federated && !proved:
+		return contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
 	}
 	now := g.now()
 	_, err = g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
@@ -45,10 +57,8 @@ func (g *gateway) living(ctx context.Context, s session) (contract.FactorInfo, e
 }
 
 func livingOf(d contract.Decision, a contract.Audience) (contract.FactorInfo, error) {
-	for _, i := range d.Factors {
-		if i.Factor == factorOf(a) {
-			return i, nil
-		}
+	if i, ok := factorIn(d, factorOf(a)); ok {
+		return i, nil
 	}
 	return contract.FactorInfo{}, contract.Refuse(contract.Forbidden, "Set up your second factor first.")
 }

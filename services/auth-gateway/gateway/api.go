@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"image/png"
 	"time"
@@ -28,6 +27,8 @@ type SignIn struct {
 	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier" doc:"Why the text message failed."`
 	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, where that is known."`
 	LockedUntil  *time.Time    `json:"locked_until,omitempty" doc:"No code is taken before."`
+	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left after one was spent in this sign-in."`
+	Reset        *Reset        `json:"reset,omitempty" doc:"Why a factor must be enrolled again, where somebody else saw to that."`
 	ExpiresAt    time.Time     `json:"expires_at" doc:"When the sign-in ends by itself."`
 	Session      *SessionToken `json:"session,omitempty" doc:"The session, given once, by the call that completed the sign-in."`
 }
@@ -40,9 +41,9 @@ type SessionToken struct {
 
 // view is what a client may see of an outcome.
 func (g *gateway) view(o outcome) SignIn {
-	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, LockedUntil: o.lockedUntil}
+	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, LockedUntil: o.lockedUntil, CodesLeft: o.CodesLeft}
 	if o.Status == StatusEnroll || o.Status == StatusChallenge {
-		v.Factor, v.CanSkip = string(o.Factor), o.CanSkip && o.Status == StatusEnroll
+		v.Factor, v.CanSkip, v.Reset = string(o.Factor), o.CanSkip && o.Status == StatusEnroll, resetOf(o.Reset)
 		if o.Factor == contract.FactorSMS && (o.Challenge != "" || o.Status == StatusChallenge) {
 			v.Destination, v.Delivery, v.Reason = o.Destination, string(o.delivery), string(o.reason)
 			in := g.resendIn(o.ResendAt)
@@ -143,13 +144,7 @@ func (g *gateway) apiEnroll(ctx context.Context, in *enrollRequest) (*enrollAnsw
 	if err != nil {
 		return nil, err
 	}
-	picture, err := qrPNG(seed.uri)
-	if err != nil {
-		return nil, err
-	}
-	return &enrollAnswer{Enrollment{
-		Factor: in.Body.Factor, OtpauthURI: seed.uri.Reveal(), Key: seed.key.Reveal(), QRPNG: base64.StdEncoding.EncodeToString(picture),
-	}}, nil
+	return totpAnswer(seed)
 }
 
 // qrSize is the edge of the QR code in pixels: crisp at the size of the page on a display of double density.
@@ -289,7 +284,7 @@ func (g *gateway) apiSignOut(ctx context.Context, _ *struct{}) (*struct{}, error
 type stepUpRequest struct {
 	Body struct {
 		Password secret.String `json:"password" maxLength:"256" doc:"The password of the account."`
-		Code     secret.String `json:"code" maxLength:"64" doc:"A current code: from the authenticator app, or the one that step-up/send has texted."`
+		Code     secret.String `json:"code,omitempty" maxLength:"64" doc:"A current code: from the authenticator app, or the one that step-up/send has texted. Who has no second factor needs none."`
 	}
 }
 
@@ -318,19 +313,38 @@ type Account struct {
 	User              User     `json:"user"`
 	Factors           []Factor `json:"factors"`
 	RecoveryCodesLeft int      `json:"recovery_codes_left"`
+	MayEnroll         bool     `json:"may_enroll" doc:"You may set up a factor, or replace yours."`
+	MayRemove         bool     `json:"may_remove" doc:"You may remove your factor."`
+	Reset             *Reset   `json:"reset,omitempty" doc:"Your second factor was reset, and you have not set it up again."`
+	// Session takes the place of the one that confirmed a new authenticator.
+	Session *SessionToken `json:"session,omitempty" doc:"Your session from now on, given once by the call that confirmed a new authenticator; the token of that call is dead."`
+}
+
+// Reset is why a person must enrol again.
+type Reset struct {
+	At    time.Time `json:"at"`
+	Cause string    `json:"cause" enum:"admin,operator" doc:"Who did it: an administrator of the portal or organization, or the operator."`
+}
+
+func resetOf(n *contract.ResetNote) *Reset {
+	if n == nil {
+		return nil
+	}
+	return &Reset{At: n.At, Cause: string(n.Cause)}
 }
 
 type accountAnswer struct{ Body Account }
 
 func (g *gateway) apiAccount(ctx context.Context, _ *struct{}) (*accountAnswer, error) {
-	s := sessionOf(ctx)
+	a, err := g.accountOf(ctx, sessionOf(ctx))
+	return &accountAnswer{a}, err
+}
+
+func (g *gateway) accountOf(ctx context.Context, s session) (Account, error) {
 	d, left, err := g.accountState(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	a := Account{User: userOf(s.Who), Factors: factorsOf(d), RecoveryCodesLeft: left}
+	a := Account{User: userOf(s.Who), Factors: factorsOf(d), RecoveryCodesLeft: left, MayEnroll: d.MayEnroll, MayRemove: d.MayRemove, Reset: resetOf(toldReset(d))}
 	a.User.Standing, a.User.Factors = string(d.Standing), a.Factors
-	return &accountAnswer{a}, nil
+	return a, err
 }
 
 func factorsOf(d contract.Decision) []Factor {

@@ -188,24 +188,15 @@ func (g *gateway) sendProof(c *fiber.Ctx, s session) (session, *contract.Error, 
 	return now, nil, err
 }
 
-// proof are the fields of password and code on a form, with what was wrong with them.
-func (g *gateway) proof(ctx context.Context, s session, e *contract.Error) (web.StepUpFields, error) {
-	f := web.StepUpFields{Factor: web.Factor(factorOf(s.Who.Audience))}
-	if f.Factor == web.SMS && s.StepUpChallenge != "" {
-		o, err := g.flow.look(ctx, signIn{Portal: s.Portal, User: s.User, Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: s.StepUpChallenge, ExpiresAt: s.ExpiresAt, PublishedAt: g.now()})
-		if err != nil {
-			return f, err
-		}
-		f.Destination, f.Delivery, f.ResendIn = o.Destination, web.Delivery(o.delivery), g.resendIn(o.ResendAt)
+// proofFields are the fields of password and code on a form, with what was wrong with them.
+func (g *gateway) proofFields(c *fiber.Ctx, e *contract.Error) (web.StepUpFields, error) {
+	s := sessionOf(c.UserContext())
+	d, err := g.flow.decide(c.UserContext(), s.Portal, s.Who)
+	if err != nil {
+		return web.StepUpFields{}, err
 	}
-	switch {
-	case e == nil:
-	case e.Code == contract.InvalidCredentials:
-		f.PasswordError = web.PasswordWrong
-	default:
-		f.CodeError, f.AttemptsLeft, f.LockedUntil, f.ClockOffset = codeRefusal(e)
-	}
-	return f, nil
+	_, none := livingOf(d, s.Who.Audience)
+	return g.stepUpFields(c, s, none == nil, e)
 }
 
 // naming is how many names a page looks up at once.

@@ -64,7 +64,7 @@ func explainPerson(page *web.PersonForm, e *contract.Error) {
 func (g *gateway) showPerson(c *fiber.Ctx, status int, page web.PersonForm, proof *contract.Error) error {
 	if page.StepUpNeeded {
 		var err error
-		if page.StepUp, err = g.proof(c.UserContext(), sessionOf(c.UserContext()), proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}

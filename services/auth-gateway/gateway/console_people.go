@@ -148,7 +148,7 @@ func (g *gateway) pagePerson(c *fiber.Ctx) error {
 		}
 	}
 	for _, i := range d.Sessions {
-		row := web.SessionRow{SignedIn: i.AuthTime, Seen: i.SeenAt}
+		row := web.SessionRow{Device: i.Device, SignedIn: i.AuthTime, Seen: i.SeenAt}
 		for _, m := range i.Methods {
 			row.Methods = append(row.Methods, web.Method(m))
 		}
@@ -219,7 +219,7 @@ func personPath(id string) string { return "/admin/users/" + url.PathEscape(id) 
 func (g *gateway) showAsk(c *fiber.Ctx, status int, page web.Confirm, proof *contract.Error) error {
 	if page.StepUpNeeded {
 		var err error
-		if page.StepUp, err = g.proof(c.UserContext(), sessionOf(c.UserContext()), proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}

@@ -97,7 +97,7 @@ func (g *gateway) showPreview(c *fiber.Ctx, status int, wanted contract.Settings
 		page.Warnings = append(page.Warnings, web.Text(w.Text))
 	}
 	if page.StepUpNeeded {
-		if page.StepUp, err = g.proof(ctx, s, proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}

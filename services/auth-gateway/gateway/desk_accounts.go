@@ -388,7 +388,7 @@ func (d *desk) removeAccount(ctx context.Context, who contract.Account, note con
 	if _, err := bus.Request(ctx, d.bus, contract.PolicyReset, reset); err != nil {
 		return err
 	}
-	if err := d.accounts.disclaim(ctx, who.Portal, u.Email, who.User); err != nil {
+	if err := errors.Join(d.accounts.disclaim(ctx, who.Portal, u.Email, who.User), d.accounts.disclaimIdentity(ctx, u)); err != nil {
 		return err
 	}
 	return d.accounts.users.Delete(ctx, u.ID)

@@ -42,6 +42,7 @@ var alwaysSet = [][2][]byte{
 // frameRequest gives every request an id, and its answer the headers that all have.
 func (g *gateway) frameRequest(c *fiber.Ctx) error {
 	ctx := bus.WithRequestID(context.Background(), g.setHeaders(c))
+	ctx = context.WithValue(ctx, callerKey{}, callerOf(c, g.proxies))
 	c.SetUserContext(context.WithValue(ctx, hostKey{}, c.Hostname()))
 	return c.Next()
 }
@@ -199,6 +200,7 @@ func (g *gateway) guardPage(who guard, h fiber.Handler) fiber.Handler {
 
 // notices are what the sign-in page may say first, by the word in its address.
 var notices = map[string]web.Text{
+	"to-enroll":  web.SignedOutToEnroll,
 	"signed-out": web.SignedOut, "confirmed": web.NumberConfirmed, "expired": web.SignInExpired,
 	"password-set": web.PasswordIsSet, "first": web.SignInFirst, "cancelled": web.SignInCancelled,
 }
@@ -252,6 +254,10 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 	f := web.Frame{CSRF: g.formToken(c), Lang: "en", Now: g.now()}
 	if portal, err := g.portal(c.UserContext()); err == nil {
 		f.Brand = brandOf(portal)
+		if s, ok := p.(web.SignIn); ok {
+			s.Providers = buttons(portal, s.Return)
+			p = s
+		}
 	} else {
 		f.Brand = web.Brand{Name: "Sallyport"}
 	}
@@ -261,7 +267,7 @@ func (g *gateway) render(c *fiber.Ctx, status int, p web.Page) error {
 		s, _ = g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie))
 	}
 	if s.ID != "" {
-		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email, CanAdmin: isAdmin(s.Who)}
+		f.User = &web.Person{Name: s.Who.Name, Email: s.Who.Email, CanAdmin: isAdmin(s.Who), CanEnableSMS: s.CanEnable}
 		if f.User.CanAdmin && !s.Who.MasterAdmin {
 			f.User.AdminOf = s.Who.Organization
 		}

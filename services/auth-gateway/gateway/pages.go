@@ -1,15 +1,12 @@
 package gateway
 
 import (
-	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
-	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/services/auth-gateway/web"
 )
@@ -58,7 +55,7 @@ func (g *gateway) pageSignIn(c *fiber.Ctx) error {
 	if _, err := g.sessions.check(c.UserContext(), g.cookie(c, sessionCookie)); err == nil {
 		return c.Redirect(orHome(returnTo), fiber.StatusSeeOther)
 	}
-	return g.render(c, fiber.StatusOK, web.SignIn{Return: returnTo, Notice: notices[c.Query("notice")]})
+	return g.render(c, fiber.StatusOK, web.SignIn{Return: returnTo, Notice: notices[c.Query("notice")], Refusal: turnedBack[ending(c.Query("refused"))]})
 }
 
 func orHome(path string) string {
@@ -174,7 +171,14 @@ func (g *gateway) pageEnroll(c *fiber.Ctx) error {
 	if lost {
 		return answer
 	}
-	return g.render(c, fiber.StatusOK, web.EnrollWelcome{Factor: web.Factor(s.Factor), CanSkip: s.CanSkip, Again: s.Again})
+	page := web.EnrollWelcome{Factor: web.Factor(s.Factor), CanSkip: s.CanSkip, Again: s.Again}
+	if s.CodesLeft != nil {
+		page.Recovered, page.CodesLeft = true, *s.CodesLeft
+	}
+	if s.Reset != nil {
+		page.ResetAt, page.ResetCause = s.Reset.At, web.ResetCause(s.Reset.Cause)
+	}
+	return g.render(c, fiber.StatusOK, page)
 }
 
 func (g *gateway) postEnrollStart(c *fiber.Ctx) error {
@@ -505,108 +509,9 @@ func (g *gateway) pageDone(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	page.SuggestCodes = left == 0
+	page.SuggestCodes, page.CodesLeft = left == 0, left
 	g.dropCookie(c, signInCookie)
 	return g.render(c, fiber.StatusOK, page)
-}
-
-func (g *gateway) pageAccount(c *fiber.Ctx) error {
-	var notice web.Text
-	if c.Query("notice") == "others-signed-out" {
-		notice = web.OthersSignedOut
-	}
-	return g.showAccount(c, fiber.StatusOK, notice, nil)
-}
-
-// showAccount shows the account page; refusal says why recovery codes were not made.
-func (g *gateway) showAccount(c *fiber.Ctx, status int, notice web.Text, refusal *contract.Error) error {
-	s := sessionOf(c.UserContext())
-	d, left, err := g.accountState(c.UserContext(), s)
-	if err != nil {
-		return err
-	}
-	page := web.Account{
-		Notice: notice, SignedInAt: s.AuthTime, Until: s.ExpiresAt, OtherSessions: len(g.sessions.of(s.account())) - 1,
-		RecoveryLeft: left, RecoveryMade: left > 0, StepUpNeeded: !s.fresh(g.now()),
-	}
-	for _, m := range s.Methods {
-		page.Methods = append(page.Methods, web.Method(m))
-	}
-	for _, i := range d.Factors {
-		credential := web.Credential{Factor: web.Factor(i.Factor), Label: i.Label, Since: i.Since}
-		if i.Factor == contract.FactorSMS {
-			r, err := bus.Request(c.UserContext(), g.svc.Bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
-			if err != nil {
-				return err
-			}
-			credential.Destination = r.Destination
-		}
-		page.Credentials = append(page.Credentials, credential)
-	}
-	if _, err := livingOf(d, s.Who.Audience); err == nil {
-		page.CanRecover = true
-	}
-	page.StepUp.Factor = web.Factor(factorOf(s.Who.Audience))
-	if page.StepUp.Factor == web.SMS && s.StepUpChallenge != "" {
-		o, err := g.flow.look(c.UserContext(), signIn{Portal: s.Portal, User: s.User, Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: s.StepUpChallenge, ExpiresAt: s.ExpiresAt, PublishedAt: g.now()})
-		if err != nil {
-			return err
-		}
-		page.StepUp.Destination, page.StepUp.Delivery, page.StepUp.ResendIn = o.Destination, web.Delivery(o.delivery), g.resendIn(o.ResendAt)
-		page.RecoveryOpen = true
-	}
-	if refusal != nil {
-		page.RecoveryOpen = true
-		if refusal.Code == contract.InvalidCredentials {
-			page.StepUp.PasswordError = web.PasswordWrong
-		} else {
-			page.StepUp.CodeError, page.StepUp.AttemptsLeft, page.StepUp.LockedUntil, page.StepUp.ClockOffset = codeRefusal(refusal)
-		}
-	}
-	return g.render(c, status, page)
-}
-
-func (g *gateway) postRecoveryCodes(c *fiber.Ctx) error {
-	ctx := c.UserContext()
-	s := sessionOf(ctx)
-	if !s.fresh(g.now()) {
-		if err := g.stepUp(ctx, s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
-			e := contract.AsError(err)
-			if e.Code == contract.Unavailable || e.Code == contract.InternalError {
-				return err
-			}
-			return g.showAccount(c, refusalStatus(e), "", e)
-		}
-		s.StepUpAt = g.now()
-	}
-	_, left, err := g.accountState(ctx, s)
-	if err != nil {
-		return err
-	}
-	codes, err := g.newRecoveryCodes(ctx, s)
-	if err != nil {
-		return err
-	}
-	return g.render(c, fiber.StatusOK, web.RecoveryCodes{Codes: codes, Replaced: left > 0, Email: s.Who.Email})
-}
-
-func (g *gateway) postStepUpSend(c *fiber.Ctx) error {
-	if _, err := g.stepUpSend(c.UserContext(), sessionOf(c.UserContext())); err != nil {
-		var e *contract.Error
-		if errors.As(err, &e) && (e.Code == contract.TooSoon || e.Code == contract.RateLimited || e.Code == contract.Locked) {
-			return g.showAccount(c, refusalStatus(e), "", e)
-		}
-		return err
-	}
-	return c.Redirect(home+"#recovery", fiber.StatusSeeOther)
-}
-
-func (g *gateway) postSignOutOthers(c *fiber.Ctx) error {
-	s := sessionOf(c.UserContext())
-	if err := g.sessions.endOthers(c.UserContext(), s.account(), s.ID); err != nil {
-		return err
-	}
-	return c.Redirect(home+"?"+url.Values{"notice": {"others-signed-out"}}.Encode(), fiber.StatusSeeOther)
 }
 
 func (g *gateway) pageSignOut(c *fiber.Ctx) error { return g.render(c, fiber.StatusOK, web.SignOut{}) }

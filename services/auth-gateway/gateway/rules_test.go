@@ -108,7 +108,50 @@ func TestASessionEndsByTheClock(t *testing.T) {
 	if !s.steppedUp(now.Add(time.Hour+stepUpLife-1)) || s.steppedUp(now.Add(time.Hour+stepUpLife)) {
 		t.Error("a step-up is not good for five minutes")
 	}
-	if (session{AuthTime: now, Methods: []string{"pwd"}}).fresh(now) {
+	plain := session{AuthTime: now, Methods: []string{"pwd"}}
+	if plain.fresh(now) || plain.proven(true, now) {
 		t.Error("a password alone is fresh")
+	}
+	if !plain.proven(false, now.Add(stepUpLife-1)) || plain.proven(false, now.Add(stepUpLife)) {
+		t.Error("the password of somebody without a factor is not good for five minutes")
+	}
+	begun := &enrolling{BegunAt: now}
+	if !begun.live(now.Add(enrollingLife-1)) || begun.live(now.Add(enrollingLife)) || (*enrolling)(nil).live(now) {
+		t.Error("an authenticator is not shown for ten minutes")
+	}
+}
+
+func TestB29WhoIsToldOfAReset(t *testing.T) {
+	at := time.Date(2026, 3, 12, 9, 0, 0, 0, time.UTC)
+	for cause, told := range map[contract.ResetCause]bool{
+		contract.ResetByAdmin: true, contract.ResetByOperator: true, contract.ResetByRecovery: false, contract.ResetByRemoval: false,
+	} {
+		s := signIn{Who: profile{Audience: contract.Internal}}
+		s.follow(contract.Decision{Action: contract.Enroll, Factor: contract.FactorTOTP, Reset: &contract.ResetNote{At: at, Cause: cause}})
+		if (s.Reset != nil) != told || s.Again != told {
+			t.Errorf("a reset by %s: told %v, again %v", cause, s.Reset != nil, s.Again)
+		}
+	}
+}
+
+func TestB22WhoIsOfferedTextMessages(t *testing.T) {
+	open := contract.Decision{Action: contract.Allow, MayEnroll: true}
+	enrolled := open
+	enrolled.Factors = []contract.FactorInfo{{Factor: contract.FactorSMS}}
+	off := open
+	off.MayEnroll = false
+	asked := open
+	asked.Action = contract.Enroll
+	for name, c := range map[string]struct {
+		d    contract.Decision
+		a    contract.Audience
+		want bool
+	}{
+		"a contact who skipped": {open, contract.Organization, true}, "an internal user": {open, contract.Internal, false},
+		"a contact with a factor": {enrolled, contract.Organization, false}, "switched off": {off, contract.Organization, false}, "asked now": {asked, contract.Organization, false},
+	} {
+		if canEnable(c.d, c.a) != c.want {
+			t.Errorf("%s: %v", name, !c.want)
+		}
 	}
 }

@@ -72,17 +72,19 @@ func isLoopback(host string) bool {
 
 // gateway is the running service.
 type gateway struct {
-	svc      *service.Service
-	settings Settings
-	accounts accounts
-	sessions *sessions
-	flow     *signIns
-	desk     *desk
-	portals  atomic.Pointer[map[string]portal]
-	api      huma.API
-	docs     atomic.Pointer[web.Docs]
-	secure   bool // PUBLIC_URL is https
-	address  net.Addr
+	svc        *service.Service
+	settings   Settings
+	accounts   accounts
+	sessions   *sessions
+	flow       *signIns
+	desk       *desk
+	federation *federation
+	portals    atomic.Pointer[map[string]portal]
+	api        huma.API
+	docs       atomic.Pointer[web.Docs]
+	secure     bool // PUBLIC_URL is https
+	address    net.Addr
+	proxies    []netip.Prefix // TRUSTED_PROXIES
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
@@ -121,7 +123,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}()
 	g := &gateway{
 		svc: svc, settings: settings, accounts: newAccounts(svc.DB), address: listener.Addr(),
-		secure: strings.HasPrefix(settings.PublicURL, "https:"),
+		secure: strings.HasPrefix(settings.PublicURL, "https:"), proxies: trustedNetworks(settings.TrustedProxies),
 	}
 	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time)
 	if err != nil {
@@ -146,6 +148,9 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
 		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
 	}
+	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
+		return nil, err
+	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err
 	}
@@ -155,7 +160,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	svc.Go(g.refreshPortals)
 	// A reset ends the person's sessions, whoever asked for it and whatever became of their request.
 	err = bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, func(ctx context.Context, d bus.Delivery[contract.ResetFact]) error {
-		return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At)
+		return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At, d.Message.Keep)
 	})
 	if err != nil {
 		return nil, err

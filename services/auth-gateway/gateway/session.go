@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +39,32 @@ type session struct {
 	StepUpAt time.Time `json:"step_up_at,omitzero"`
 	// StepUpChallenge is the text message whose code a step-up will ask for.
 	StepUpChallenge string `json:"step_up_challenge,omitempty"`
+	// ProviderAt is when a federated person last signed in at their provider again; zero if never.
+	ProviderAt time.Time `json:"provider_at,omitzero"`
+
+	// Device is from where the person signed in.
+	Device device `json:"device,omitzero"`
+	// CanEnable is set where the person could have a telephone as second factor and had none at sign-in: what the menu
+	// offers without asking policy for every page. Who follows it is told what holds by then.
+	CanEnable bool `json:"can_enable,omitempty"`
+	// Enrolling is the authenticator that is being set up from the account page, one at a time.
+	Enrolling *enrolling `json:"enrolling,omitempty"`
+}
+
+// enrolling is an authenticator that a signed-in person has seen the secret of, and not confirmed yet.
+type enrolling struct {
+	Enrolment string         `json:"enrolment"`
+	Epoch     contract.Epoch `json:"epoch"`
+	// BegunAt is when they had proved who they are.
+	BegunAt time.Time `json:"begun_at"`
+}
+
+// enrollingLife is how long a secret may be looked at and confirmed without another proof: as long as totp-svc keeps it.
+const enrollingLife = 10 * time.Minute
+
+// live tells whether the enrolment may still be confirmed.
+func (e *enrolling) live(now time.Time) bool {
+	return e != nil && now.Before(e.BegunAt.Add(enrollingLife))
 }
 
 // profile is who the person was at sign-in: what a page or client shows without asking the store.
@@ -72,6 +100,12 @@ func (s session) steppedUp(now time.Time) bool {
 // fresh tells whether the person proved password and factor at most five minutes ago, by signing in or stepping up.
 func (s session) fresh(now time.Time) bool {
 	return s.steppedUp(now) || len(s.Methods) > 1 && now.Before(s.AuthTime.Add(stepUpLife))
+}
+
+// proven is fresh, for a person of whom it is known whether they have a factor: who has none proves all there is with
+// the password.
+func (s session) proven(hasFactor bool, now time.Time) bool {
+	return s.fresh(now) || !hasFactor && now.Before(s.AuthTime.Add(stepUpLife))
 }
 
 // sessions keeps every live session of the installation in memory, fed by a watch of the bucket: a check costs no
@@ -169,18 +203,32 @@ func (s *sessions) sweep(ctx context.Context) {
 
 // create opens a session for a person who has just proved who they are.
 func (s *sessions) create(ctx context.Context, portalID string, who profile, methods []string) (session, secret.String, error) {
-	id, token, hash := newToken(sessionToken)
-	now := s.now()
-	v := session{
-		ID: id, Hash: hash, Portal: portalID, User: who.ID, Who: who, Methods: methods,
-		AuthTime: now, ExpiresAt: now.Add(sessionLife), SeenAt: now,
-	}
-	revision, err := s.kv.Create(ctx, id, v)
+	return s.open(ctx, session{Portal: portalID, User: who.ID, Who: who, Methods: methods, ExpiresAt: s.now().Add(sessionLife)})
+}
+
+// open keeps a new session, with an id and a token of its own and from the device of this request.
+func (s *sessions) open(ctx context.Context, v session) (session, secret.String, error) {
+	var token secret.String
+	v.ID, token, v.Hash = newToken(sessionToken)
+	v.AuthTime, v.SeenAt, v.Device = s.now(), s.now(), deviceOf(ctx)
+	revision, err := s.kv.Create(ctx, v.ID, v)
 	if err != nil {
 		return session{}, secret.String{}, err
 	}
-	s.put(id, &v, revision)
+	s.put(v.ID, &v, revision)
 	return v, token, nil
+}
+
+// rise puts a session with more privilege in the place of one: a new id and token, the old ones dead. The new one ends
+// when the old one would have.
+func (s *sessions) rise(ctx context.Context, old session, methods []string) (session, secret.String, error) {
+	v, token, err := s.open(ctx, session{
+		Portal: old.Portal, User: old.User, Who: old.Who, Methods: methods, ExpiresAt: old.ExpiresAt, StepUpAt: old.StepUpAt,
+	})
+	if err == nil {
+		err = s.end(ctx, old.ID)
+	}
+	return v, token, err
 }
 
 var errUnauthenticated = contract.Refuse(contract.Unauthenticated, "Please sign in.")
@@ -276,13 +324,13 @@ func (s *sessions) endOthers(ctx context.Context, who contract.Account, keep str
 	return nil
 }
 
-// endBefore revokes a person's sessions that began before a time.
-func (s *sessions) endBefore(ctx context.Context, who contract.Account, at time.Time) error {
+// endBefore revokes a person's sessions that began before a time, but the given one ("" for all of them).
+func (s *sessions) endBefore(ctx context.Context, who contract.Account, at time.Time, keep string) error {
 	for _, id := range s.of(who) {
 		s.mu.RLock()
 		older := s.byID[id].AuthTime.Before(at)
 		s.mu.RUnlock()
-		if older {
+		if older && id != keep {
 			if err := s.end(ctx, id); err != nil {
 				return err
 			}
@@ -303,4 +351,29 @@ func (s *sessions) of(who contract.Account) []string {
 		}
 	}
 	return ids
+}
+
+// list returns a person's live sessions, the newest first.
+func (s *sessions) list(who contract.Account) []session {
+	now := s.now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []session
+	for id := range s.byUser[who] {
+		if h := s.byID[id]; h.live(now) {
+			out = append(out, h.session)
+		}
+	}
+	slices.SortFunc(out, func(a, b session) int {
+		return cmp.Or(b.AuthTime.Compare(a.AuthTime), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+// endOwn revokes one of a person's own sessions; of any other id there is none.
+func (s *sessions) endOwn(ctx context.Context, who contract.Account, id string) error {
+	if !slices.Contains(s.of(who), id) {
+		return contract.Refuse(contract.NotFound, "There is no such session.")
+	}
+	return s.end(ctx, id)
 }

@@ -70,7 +70,7 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset); err != nil {
+	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset, ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.check(t.Context(), old.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
@@ -80,6 +80,62 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 		if _, err := s.check(t.Context(), token); err != nil {
 			t.Errorf("%s is dead: %v", name, err)
 		}
+	}
+}
+
+func TestARemovalKeepsTheSessionItCameFrom(t *testing.T) {
+	w := servicetest.New(t)
+	s := watching(t, w)
+	own, token, err := s.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := s.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(time.Minute)
+	if err := s.endBefore(t.Context(), own.account(), w.Clock.Now(), own.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.check(t.Context(), other.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("another session lives on: %v", err)
+	}
+	if _, err := s.check(t.Context(), token.Reveal()); err != nil {
+		t.Errorf("the session that asked is dead: %v", err)
+	}
+}
+
+func TestASessionThatRisesIsAnother(t *testing.T) {
+	w := servicetest.New(t)
+	s := watching(t, w)
+	old, token, err := s.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(time.Minute)
+	risen, other, err := s.rise(t.Context(), old, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.check(t.Context(), token.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("the old token works: %v", err)
+	}
+	got, err := s.check(t.Context(), other.Reveal())
+	if err != nil || got.ID == old.ID || !got.ExpiresAt.Equal(old.ExpiresAt) || !got.AuthTime.Equal(w.Clock.Now()) || got.User != "u" {
+		t.Errorf("the new session: %+v, %v", got, err)
+	}
+	// The newest stands first, and a session that has ended stands nowhere.
+	w.Clock.Add(time.Second)
+	later, _, err := s.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := s.list(old.account()); len(l) != 2 || l[0].ID != later.ID || l[1].ID != risen.ID {
+		t.Errorf("the list: %+v", l)
+	}
+	if err := s.endOwn(t.Context(), contract.Account{Portal: "p", User: "v"}, later.ID); contract.CodeOf(err) != contract.NotFound {
+		t.Errorf("somebody else ended it: %v", err)
 	}
 }
 

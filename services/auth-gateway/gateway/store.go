@@ -27,6 +27,10 @@ type portal struct {
 	LogoDark          *picture `bson:"logo_dark,omitempty"`
 	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
 	SMSWithoutRelogin bool `bson:"sms_without_relogin,omitempty"`
+	// Providers are the portal's own sign-in providers, by id.
+	Providers map[string]provider `bson:"providers,omitempty"`
+	// StandIn lets federated people use a password while there is no provider: for the demo only.
+	StandIn bool `bson:"stand_in,omitempty"`
 
 	// Admins are the Master Admins who can sign in, AdminCount how many: see admins.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
@@ -57,6 +61,10 @@ type user struct {
 	OrganizationAdmin bool              `bson:"organization_admin,omitempty"`
 	Federated         bool              `bson:"federated,omitempty"`
 	Disabled          bool              `bson:"disabled,omitempty"`
+	// Identity is the key of the one identity at a provider that this account belongs to; empty before its first arrival.
+	Identity string `bson:"identity,omitempty"`
+	// Provider is the id of the provider that it first arrived from.
+	Provider string `bson:"provider,omitempty"`
 	// Password is an argon2id hash in PHC form.
 	Password string `bson:"password,omitempty"`
 	// Link lets the person set their password, once.

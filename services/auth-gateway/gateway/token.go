@@ -15,6 +15,7 @@ type tokenKind string
 const (
 	signInToken  tokenKind = "si"
 	sessionToken tokenKind = "se"
+	journeyToken tokenKind = "pr" // of a way to a provider
 )
 
 // newToken returns an id (no secret), the token that names it and proves possession, and the hash under which it is

@@ -8,8 +8,8 @@ import (
 )
 
 // Page is any of the page structs of this package: SignIn, EnrollWelcome, EnrollTOTP, EnrollPhone, Code, Recover,
-// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, SignOut, Error, Docs, and every ConsolePage. Each is plain
-// data, handed over by value; Render does the rest.
+// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, RemoveFactor, SignOut, Error, Docs, and every ConsolePage.
+// Each is plain data, handed over by value; Render does the rest.
 type Page interface{ page() string } // the name of its template
 
 // Brand is what makes a page the portal's own (B34). Everything but Name may be empty: what is empty is not shown.
@@ -101,6 +101,14 @@ type SignIn struct {
 	PasswordError Text   // PasswordMissing
 	Error         Text   // WrongPassword, or TooManySignIns
 	Notice        Text   // SignedOut, NumberConfirmed, SignInExpired, ...
+	Refusal       Text   // why a provider did not lead in: ProviderUnknown, ProviderDomain, ...
+	Providers     []Provider
+}
+
+// Provider is a button that leads to somebody else's sign-in.
+type Provider struct {
+	Name string // "Microsoft"
+	URL  string // a path of ours
 }
 
 // EnrollWelcome is GET /sign-in/enroll. Posts factor to /sign-in/enroll/start, and skips at /sign-in/enroll/skip.
@@ -109,6 +117,28 @@ type EnrollWelcome struct {
 	CanSkip bool
 	Again   bool // the person had a factor before: it was reset, replaced by a recovery code, or the portal began anew
 	Error   Text
+
+	Recovered  bool       // a recovery code was spent on the way here
+	CodesLeft  int        // of them; a warning when it is 3 or fewer
+	ResetAt    time.Time  // when somebody else reset it; zero: nobody did
+	ResetCause ResetCause // who
+}
+
+// ResetCause says who made a person enrol again.
+type ResetCause string
+
+// Those who may, as the API spells them.
+const (
+	ResetByAdmin    ResetCause = "admin"
+	ResetByOperator ResetCause = "operator"
+)
+
+// Text is what the person is told, with the date as its argument.
+func (c ResetCause) Text() Text {
+	if c == ResetByOperator {
+		return resetByOperator
+	}
+	return resetByAdmin
 }
 
 // EnrollTOTP is /sign-in/enroll/totp. Posts code and label to Action. It holds the secret: do not log or keep it.
@@ -125,7 +155,9 @@ type EnrollTOTP struct {
 	CanSkip      bool
 
 	Action string // default /sign-in/enroll/confirm
-	Cancel string // a link back, for a signed-in user who replaces the app; empty: "Use another account"
+	Cancel string // a link back, for a signed-in user; empty: "Use another account"
+	// Replaces says that there is another app, which works until this one does.
+	Replaces bool
 }
 
 // EnrollPhone is /sign-in/enroll/sms. Posts phone to /sign-in/enroll/phone.
@@ -174,6 +206,7 @@ type Done struct {
 	Factor       Factor
 	Next         string // where the person wanted to go: a path on this origin or a registered URL
 	SuggestCodes bool   // has no recovery codes yet
+	CodesLeft    int    // a warning when it is 3 or fewer, and not 0
 }
 
 // Help is /sign-in/help: what to do without the phone. It never leads past the second factor.
@@ -184,7 +217,11 @@ type Help struct {
 
 // Account is /account.
 type Account struct {
-	Notice Text
+	Notice  Text
+	Refused bool // the notice says why something was not done
+
+	ResetAt    time.Time // somebody else reset the factors, and there is none since; see EnrollWelcome
+	ResetCause ResetCause
 
 	Credentials []Credential
 	CanAddTOTP  bool // "Set up authenticator app": POST /account/factors/totp
@@ -197,8 +234,19 @@ type Account struct {
 	StepUp        StepUpFields
 	SignedInAt    time.Time
 	Until         time.Time
-	Methods       []Method // how, in order
-	OtherSessions int      // "Sign out the others": POST /account/sessions/sign-out-others
+	Methods       []Method     // how, in order
+	Sessions      []OwnSession // the newest first
+	OtherSessions int          // how many there are besides this one, listed or not; "Sign out there": POST /account/sessions/sign-out-others
+}
+
+// OwnSession is one place where the person is signed in. POST /account/sessions/end: session.
+type OwnSession struct {
+	ID              string
+	Current         bool
+	Browser, System string // empty where they are not known
+	Network         string
+	SignedInAt      time.Time
+	SeenAt          time.Time
 }
 
 // Method is one way a person proved who they are.
@@ -238,13 +286,21 @@ type Credential struct {
 	Since       time.Time
 	CanRename   bool // POST /account/factors/{factor}/rename: label
 	CanReplace  bool // POST /account/factors/{factor}
-	CanRemove   bool // POST /account/factors/{factor}/remove
+	CanRemove   bool // GET /account/factors/{factor}/remove
+}
+
+// RemoveFactor is GET and POST /account/factors/{factor}/remove: what removing means, "Keep it" or "Remove" (B18).
+type RemoveFactor struct {
+	Factor Factor
+	Label  string
 }
 
 // StepUpFields is the pair of fields, password and code, with which a person proves again who they are.
 type StepUpFields struct {
-	Factor        Factor // SMS: offers "Text me a code", POST /account/step-up/send
-	Destination   string // where a text has gone
+	Provider      *Provider // where a federated person signs in again: then nothing is typed here
+	Proved        bool      // they have: no password is asked for
+	Factor        Factor    // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
+	Destination   string    // where a text has gone
 	Delivery      Delivery
 	ResendIn      int
 	PasswordError Text
@@ -258,6 +314,7 @@ type StepUpFields struct {
 func (a Account) StepUpFields() StepUpFields { return a.StepUp }
 
 // StepUp asks for password and code before something that matters, and then posts Carry and the two fields to Action.
+// "Text me a code" posts the same to /account/step-up/send, with step_up_action and step_up_why, which shows it again.
 type StepUp struct {
 	StepUpFields
 	Why    Text // what it is for; empty: the usual words
@@ -303,6 +360,7 @@ func (Account) page() string       { return "account" }
 func (RecoveryCodes) page() string { return "recovery-codes" }
 func (StepUp) page() string        { return "step-up" }
 func (EnableSMS) page() string     { return "enable-sms" }
+func (RemoveFactor) page() string  { return "remove-factor" }
 func (SignOut) page() string       { return "sign-out" }
 func (Error) page() string         { return "error" }
 func (Docs) page() string          { return "docs" }

@@ -46,7 +46,11 @@ func Preview() map[string]struct {
 	home := Account{
 		Credentials: []Credential{{Factor: TOTP, Label: "Pixel 9", Since: time.Date(2025, time.November, 3, 9, 0, 0, 0, time.UTC), CanRename: true, CanReplace: true, CanRemove: true}},
 		CanRecover:  true, RecoveryMade: true, RecoveryLeft: 8, StepUpNeeded: true, StepUp: StepUpFields{Factor: TOTP},
-		SignedInAt: in(-9 * time.Minute), Until: in(12*time.Hour - 9*time.Minute), Methods: []Method{ByPassword, ByAuthenticator}, OtherSessions: 2,
+		SignedInAt: in(-9 * time.Minute), Until: in(12*time.Hour - 9*time.Minute), Methods: []Method{ByPassword, ByAuthenticator}, Sessions: []OwnSession{
+			{ID: "S1", Current: true, Browser: "Firefox", System: "Windows", Network: "203.0.113.0/24", SignedInAt: in(-9 * time.Minute), SeenAt: now},
+			{ID: "S2", Browser: "Safari", System: "iPhone", Network: "2001:db8:7:1::/64", SignedInAt: in(-3 * time.Hour), SeenAt: in(-20 * time.Minute)},
+			{ID: "S3", Network: "198.51.100.0/24", SignedInAt: in(-11 * time.Hour), SeenAt: in(-25 * time.Minute)},
+		}, OtherSessions: 2,
 	}
 	codes := RecoveryCodes{Email: "dana@northwind.test", Replaced: true, Codes: []string{
 		"7KQ2-M9XD-4TBN-W3HR", "C8VF-2PLJ-9KDS-6QYM", "X4NR-7HTB-3GWZ-8VCP", "L9DM-5SFK-2YXQ-7RNB", "H3WT-8CPG-6VJM-4DKL",
@@ -59,31 +63,38 @@ func Preview() map[string]struct {
 	}
 
 	all := map[string]fixture{
-		"sign-in":             {out, SignIn{Return: "/invoices"}},
-		"sign-in-wrong":       {out, SignIn{Email: "agent@demo.test", Error: WrongPassword}},
-		"sign-in-missing":     {out, SignIn{EmailError: EmailInvalid, PasswordError: PasswordMissing}},
-		"sign-in-no-password": {out, SignIn{Email: "agent@demo.test", PasswordError: PasswordMissing}},
-		"sign-in-signed-out":  {out, SignIn{Notice: SignedOut}},
-		"sign-in-relogin":     {out, SignIn{Email: "clerk@acme.test", Notice: NumberConfirmed}},
-		"sign-in-expired":     {bare, SignIn{Notice: SignInExpired}},
-		"sign-in-yellow":      {yellow, SignIn{}},
-		"sign-in-logo":        {logo, SignIn{}},
-		"welcome":             {out, Welcome{Token: "x.preview", Email: "dana@northwind.test"}},
-		"welcome-wrong":       {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", PasswordError: PasswordShort}},
-		"welcome-differ":      {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", AgainError: PasswordsDiffer}},
-		"welcome-over":        {out, Welcome{Over: true}},
+		"sign-in":                  {out, SignIn{Return: "/invoices"}},
+		"sign-in-wrong":            {out, SignIn{Email: "agent@demo.test", Error: WrongPassword}},
+		"sign-in-missing":          {out, SignIn{EmailError: EmailInvalid, PasswordError: PasswordMissing}},
+		"sign-in-no-password":      {out, SignIn{Email: "agent@demo.test", PasswordError: PasswordMissing}},
+		"sign-in-signed-out":       {out, SignIn{Notice: SignedOut}},
+		"sign-in-relogin":          {out, SignIn{Email: "clerk@acme.test", Notice: NumberConfirmed}},
+		"sign-in-expired":          {bare, SignIn{Notice: SignInExpired}},
+		"sign-in-provider":         {out, SignIn{Return: "/invoices", Providers: []Provider{{"Google", "/sign-in/with/google?return=%2Finvoices"}, {"Microsoft", "/sign-in/with/microsoft?return=%2Finvoices"}}}},
+		"sign-in-provider-refused": {out, SignIn{Refusal: ProviderLocal, Providers: []Provider{{"Microsoft", "/sign-in/with/microsoft"}}}},
+		"sign-in-yellow":           {yellow, SignIn{}},
+		"sign-in-logo":             {logo, SignIn{}},
+		"welcome":                  {out, Welcome{Token: "x.preview", Email: "dana@northwind.test"}},
+		"welcome-wrong":            {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", PasswordError: PasswordShort}},
+		"welcome-differ":           {out, Welcome{Token: "x.preview", Email: "dana@northwind.test", AgainError: PasswordsDiffer}},
+		"welcome-over":             {out, Welcome{Over: true}},
 
 		"enroll-welcome-totp":  {out, EnrollWelcome{Factor: TOTP}},
 		"enroll-welcome-sms":   {out, EnrollWelcome{Factor: SMS, CanSkip: true}},
 		"enroll-welcome-again": {out, EnrollWelcome{Factor: TOTP, Again: true, Error: Unavailable}},
 
-		"enroll-totp":         {out, totp},
-		"enroll-totp-wrong":   {out, with(totp, func(p *EnrollTOTP) { p.Error, p.AttemptsLeft, p.Label = CodeWrong, 4, "Pixel 9" })},
-		"enroll-totp-clock":   {out, with(totp, func(p *EnrollTOTP) { p.Error, p.ClockOffset = CodeWrong, -7*time.Minute })},
-		"enroll-totp-locked":  {out, with(totp, func(p *EnrollTOTP) { p.LockedUntil = in(30 * time.Second) })},
-		"enroll-totp-replace": {as, with(totp, func(p *EnrollTOTP) { p.Action, p.Cancel = "/account/factors/totp/confirm", "/account" })},
-		"enroll-phone":        {out, EnrollPhone{CanSkip: true}},
-		"enroll-phone-wrong":  {out, EnrollPhone{Phone: "555 12", Error: PhoneInvalid}},
+		"enroll-welcome-recovered": {out, EnrollWelcome{Factor: SMS, Again: true, Recovered: true, CodesLeft: 2}},
+		"enroll-welcome-reset":     {out, EnrollWelcome{Factor: TOTP, Again: true, ResetAt: in(-time.Hour), ResetCause: ResetByAdmin}},
+
+		"enroll-totp":        {out, totp},
+		"enroll-totp-wrong":  {out, with(totp, func(p *EnrollTOTP) { p.Error, p.AttemptsLeft, p.Label = CodeWrong, 4, "Pixel 9" })},
+		"enroll-totp-clock":  {out, with(totp, func(p *EnrollTOTP) { p.Error, p.ClockOffset = CodeWrong, -7*time.Minute })},
+		"enroll-totp-locked": {out, with(totp, func(p *EnrollTOTP) { p.LockedUntil = in(30 * time.Second) })},
+		"enroll-totp-replace": {as, with(totp, func(p *EnrollTOTP) {
+			p.Action, p.Cancel, p.Replaces = "/account/factors/totp/confirm", "/account", true
+		})},
+		"enroll-phone":       {out, EnrollPhone{CanSkip: true}},
+		"enroll-phone-wrong": {out, EnrollPhone{Phone: "555 12", Error: PhoneInvalid}},
 
 		"code-totp":          {out, with(app, func(p *Code) { p.Label = "Pixel 9" })},
 		"code-totp-wrong":    {out, with(app, func(p *Code) { p.Error, p.AttemptsLeft = CodeWrong, 1 })},
@@ -101,13 +112,14 @@ func Preview() map[string]struct {
 		"recover-wrong":  {out, Recover{Factor: SMS, Error: RecoveryWrong, AttemptsLeft: 2}},
 		"recover-locked": {out, Recover{Factor: SMS, LockedUntil: in(16 * time.Minute)}},
 		"done":           {out, Done{Factor: TOTP, Next: "/invoices", SuggestCodes: true}},
+		"done-few":       {out, Done{Factor: TOTP, Next: "/invoices", CodesLeft: 2}},
 		"done-sms":       {out, Done{Factor: SMS, Next: "/invoices"}},
 		"help-totp":      {out, Help{Factor: TOTP}},
 		"help-sms":       {bare, Help{Factor: SMS}},
 
 		"account": {as, home},
 		"account-few": {as, with(home, func(p *Account) {
-			p.Notice, p.RecoveryLeft, p.OtherSessions = FactorReplaced, 2, 1
+			p.Notice, p.RecoveryLeft, p.Sessions, p.OtherSessions = FactorReplaced, 2, p.Sessions[:2], 1
 		})},
 		"account-asked": {as, with(home, func(p *Account) {
 			p.RecoveryLeft, p.RecoveryOpen = 0, true
@@ -121,6 +133,13 @@ func Preview() map[string]struct {
 			p.RecoveryMade, p.RecoveryLeft, p.StepUp, p.CanAddTOTP = false, 0, StepUpFields{Factor: SMS}, true
 			p.Methods = []Method{ByPassword, BySMS}
 		})},
+		"account-refused": {as, with(home, func(p *Account) {
+			p.Notice, p.Refused = FactorNotRemovable, true
+		})},
+		"account-reset": {as, with(home, func(p *Account) {
+			p.Credentials, p.CanRecover, p.CanAddTOTP, p.OtherSessions, p.Methods = nil, false, true, 0, []Method{ByPassword}
+			p.ResetAt, p.ResetCause = in(-48*time.Hour), ResetByOperator
+		})},
 		"account-fresh": {as, with(home, func(p *Account) {
 			p.RecoveryMade, p.RecoveryLeft, p.StepUpNeeded, p.Methods = false, 0, false, []Method{ByProvider, ByRecovery}
 		})},
@@ -129,9 +148,14 @@ func Preview() map[string]struct {
 		"step-up-sms": {as, StepUp{
 			StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Sent, ResendIn: 12, PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/step-up",
 		}},
-		"step-up-locked": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, LockedUntil: in(2 * time.Minute)}, Action: "/account/step-up"}},
-		"enable-sms":     {contact, EnableSMS{}},
-		"sign-out":       {as, SignOut{}},
+		"step-up-provider": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Provider: &Provider{"Microsoft", "/account/step-up/with/microsoft?for=%2Fadmin"}}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
+		"step-up-proved":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Proved: true}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
+		"step-up-locked":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, LockedUntil: in(2 * time.Minute)}, Action: "/account/step-up"}},
+		"step-up-password": {as, StepUp{StepUpFields: StepUpFields{PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/factors/totp"}},
+		"enable-sms":       {contact, EnableSMS{}},
+		"remove-totp":      {as, RemoveFactor{Factor: TOTP, Label: "Pixel 9"}},
+		"remove-sms":       {contact, RemoveFactor{Factor: SMS}},
+		"sign-out":         {as, SignOut{}},
 
 		"docs": {out, previewDocs()},
 	}

@@ -139,6 +139,9 @@ func previewConsole(out Frame) map[string]struct {
 		"console-preview-sms": {as, with(preview, func(p *SettingsPreview) {
 			p.StepUp = StepUpFields{Factor: SMS, Destination: "xxx-xxx-9443", Delivery: Sent, ResendIn: 12}
 		})},
+		"console-preview-provider": {as, with(preview, func(p *SettingsPreview) {
+			p.StepUp = StepUpFields{Provider: &Provider{Name: "Microsoft", URL: "/account/step-up/with/entra?for=%2Fadmin"}}
+		})},
 		"console-preview-nothing": {as, with(preview, func(p *SettingsPreview) {
 			p.Policy, p.Warnings, p.Hits = policy, nil, []Hit{{Audience: InternalUsers, After: policy.ModeText(InternalUsers), InScope: 1214}}
 		})},

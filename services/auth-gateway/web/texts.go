@@ -37,6 +37,22 @@ const (
 	SignInCancelled   Text = "notice.sign_in_cancelled"
 )
 
+// Why the way to a sign-in provider did not lead in.
+const (
+	ProviderCancelled  Text = "provider.cancelled"
+	ProviderRefused    Text = "provider.refused"
+	ProviderUnknown    Text = "provider.unknown"    // late, used already, or begun in another browser
+	ProviderUntrusted  Text = "provider.untrusted"  // its answer does not prove what it should
+	ProviderUnverified Text = "provider.unverified" // no address, or one it has not verified
+	ProviderDomain     Text = "provider.domain"
+	ProviderLocal      Text = "provider.local"
+	ProviderOther      Text = "provider.other"
+	ProviderDisabled   Text = "provider.disabled"
+	ProviderStale      Text = "provider.stale" // a step-up without a new sign-in
+	ProviderDown       Text = "provider.down"
+	ProviderStepUp     Text = "provider.step_up" // the heading over one of these, when it was a step-up
+)
+
 // What is said of a code. How many tries are left, and until when none is taken, the page adds itself.
 const (
 	CodeWrong       Text = "error.code_wrong"
@@ -80,6 +96,8 @@ const (
 	FactorRemoved      Text = "notice.factor_removed"
 	FactorRenamed      Text = "notice.factor_renamed"
 	OthersSignedOut    Text = "notice.others_signed_out"
+	SessionEnded       Text = "notice.session_ended"
+	EnrolmentOver      Text = "notice.enrolment_over"
 	FactorNotRemovable Text = "notice.factor_not_removable"
 )
 
@@ -90,6 +108,15 @@ const (
 	WhySettings      Text = "why.settings"
 	WhyReset         Text = "why.reset"
 )
+
+// IsWhy tells whether a text is one of those: what a form says of itself is not shown unseen.
+func IsWhy(t Text) bool {
+	switch t {
+	case WhyRecoveryCodes, WhyFactor, WhySettings, WhyReset:
+		return true
+	}
+	return false
+}
 
 // What an error page says and where it leads; ErrorFor chooses by status.
 const (
@@ -121,6 +148,9 @@ const (
 	methodSMS           Text = "method.sms"
 	methodRecovery      Text = "method.recovery"
 	methodProvider      Text = "method.fed"
+
+	resetByAdmin    Text = "reset.admin"
+	resetByOperator Text = "reset.operator"
 
 	clockAhead  Text = "clock.ahead"
 	clockBehind Text = "clock.behind"

@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// This file answers: how does a person prove the factor they have?
+
+// publish asks for a challenge's text message. A failure is logged only: the challenge is written, and sms-dispatcher
+// finds it without the event.
+func (f *signIns) publish(ctx context.Context, s signIn) {
+	err := bus.Publish(ctx, f.bus, contract.ChallengeRequested, "challenge-"+s.Challenge, contract.ChallengeRequest{Account: s.account(), Challenge: s.Challenge})
+	if err != nil {
+		f.log.Warn("challenge not published", slog.String("challenge", s.Challenge), slog.Any("error", err))
+	}
+}
+
+// text opens a challenge by text message, notes it in the sign-in and publishes it, in this order. phone is what the
+// person typed, for an enrolment's first message.
+func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64, phone string) (outcome, error) {
+	purpose := contract.ForSignIn
+	if s.Status == StatusEnroll {
+		purpose = contract.ForEnrolment
+	}
+	req := contract.SMSOpenRequest{
+		Account: s.account(), Challenge: bus.NewID(), Flow: s.ID, Purpose: purpose, Enrolment: s.Enrolment, Epoch: s.Epoch,
+		PortalName: p.Name, Host: hostOf(p.PublicURL),
+	}
+	if phone != "" {
+		sealed, err := f.seal.SealField(secret.New(phone), contract.PurposePhone, s.account())
+		if err != nil {
+			return outcome{}, err
+		}
+		req.Phone = sealed
+	}
+	r, err := bus.Request(ctx, f.bus, contract.SMSOpen, req)
+	if err != nil {
+		return outcome{}, err
+	}
+	s.Challenge, s.Destination, s.ResendAt, s.PublishedAt = req.Challenge, r.Destination, r.ResendAt, f.now()
+	if s, _, err = f.advance(ctx, s, revision, stepNothing); err != nil {
+		return outcome{}, err
+	}
+	f.publish(ctx, s)
+	return outcome{signIn: s, delivery: contract.DeliveryQueued}, nil
+}
+
+// hostOf is the host of a URL without its port: what the last line of a text message is bound to.
+func hostOf(publicURL string) string {
+	u, err := url.Parse(publicURL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// resend sends a new code, which kills the one before. The server says when it may.
+func (f *signIns) resend(ctx context.Context, p portal, id, token string) (outcome, error) {
+	s, revision, err := f.at(ctx, id, token, StatusEnroll, StatusChallenge)
+	if err != nil {
+		return outcome{}, err
+	}
+	if s.Factor != contract.FactorSMS || s.Status == StatusEnroll && s.Challenge == "" {
+		return outcome{}, contract.Refuse(contract.Conflict, "There is no text message to send again.")
+	}
+	return f.text(ctx, p, s, revision, "")
+}
+
+// sealCode seals a typed code for the service that compares it.
+func (f *signIns) sealCode(code secret.String, who contract.Account) (contract.Sealed, error) {
+	return f.seal.SealField(code, contract.PurposeTypedCode, who)
+}
+
+// verify takes the code of a challenge.
+func (f *signIns) verify(ctx context.Context, id, token string, code secret.String) (outcome, error) {
+	s, revision, err := f.at(ctx, id, token, StatusChallenge)
+	if err != nil {
+		return outcome{}, err
+	}
+	method, err := f.check(ctx, s.account(), s.Factor, s.Enrolment, textChallenge{s.Challenge, s.ID, contract.ForSignIn}, code)
+	if err != nil {
+		f.noteLock(ctx, s, revision, err)
+		return outcome{}, err
+	}
+	return f.finish(ctx, s, revision, stepVerified, []string{"pwd", method})
+}
+
+// noteLock keeps in the sign-in until when its factor is closed, so that the page still says so when it is opened
+// again. Who decides is the factor's owner; this only shows, and a lost race or a fault shows nothing.
+func (f *signIns) noteLock(ctx context.Context, s signIn, revision uint64, refusal error) {
+	var e *contract.Error
+	if !errors.As(refusal, &e) || e.LockedUntil == nil || e.LockedUntil.Equal(s.LockedUntil) {
+		return
+	}
+	s.LockedUntil = *e.LockedUntil
+	if _, _, err := f.advance(ctx, s, revision, stepNothing); err != nil {
+		f.log.Debug("lock not noted", slog.Any("error", err))
+	}
+}
+
+// textChallenge names the text message whose code is typed.
+type textChallenge struct {
+	challenge, flow string
+	purpose         contract.Purpose
+}
+
+// check asks the owner of a factor about a code, for every door alike, and returns the method's name for the session.
+func (f *signIns) check(ctx context.Context, who contract.Account, factor contract.Factor, enrolment string, text textChallenge, code secret.String) (string, error) {
+	sealed, err := f.sealCode(code, who)
+	if err != nil {
+		return "", err
+	}
+	switch factor {
+	case contract.FactorTOTP:
+		_, err = bus.Request(ctx, f.bus, contract.TOTPVerify, contract.TOTPVerifyRequest{Account: who, Enrolment: enrolment, Code: sealed})
+		return "otp", err
+	case contract.FactorSMS:
+		if text.challenge == "" {
+			return "", contract.Refuse(contract.Conflict, "No code has been sent yet.")
+		}
+		_, err = bus.Request(ctx, f.bus, contract.SMSVerify, contract.SMSVerifyRequest{Account: who, Challenge: text.challenge, Flow: text.flow, Purpose: text.purpose, Code: sealed})
+		return "sms", err
+	}
+	return "", contract.Refuse(contract.Forbidden, "There is no second factor on this account.")
+}
+
+// recoverWith spends a recovery code: the old factor is dead, every session ends, and enrolment starts at once.
+func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret.String) (outcome, error) {
+	s, revision, err := f.at(ctx, id, token, StatusChallenge)
+	if err != nil {
+		return outcome{}, err
+	}
+	sealed, err := f.sealCode(code, s.account())
+	if err != nil {
+		return outcome{}, err
+	}
+	r, err := bus.Request(ctx, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed})
+	if err != nil {
+		return outcome{}, err
+	}
+	// Should this process die here, totp-svc's own event resets the person.
+	reset := contract.ResetRequest{Account: s.account(), Reset: "recovery-" + r.Recovery, Actor: "recovery", Cause: contract.ResetByRecovery, Reason: "recovery code used"}
+	if _, err := bus.Request(ctx, f.bus, contract.PolicyReset, reset); err != nil {
+		return outcome{}, err
+	}
+	if err := f.sessions.endOthers(ctx, s.account(), ""); err != nil {
+		return outcome{}, err
+	}
+	d, err := f.decide(ctx, s.Portal, s.Who)
+	if err != nil {
+		return outcome{}, err
+	}
+	s.Challenge, s.Destination, s.ResendAt, s.Started, s.Again = "", "", time.Time{}, false, true
+	s.follow(d)
+	if d.Action != contract.Enroll {
+		// Policy no longer requires a factor of this person; who recovered one enrols all the same.
+		s.Enrolment, s.Factor = bus.NewID(), factorOf(s.Who.Audience)
+	}
+	s.CodesLeft = &r.CodesLeft
+	s.CanSkip = false // this journey is about a new factor; who wants none may decline at a later sign-in, where policy lets them
+	s, _, err = f.advance(ctx, s, revision, stepRecovered)
+	return outcome{signIn: s}, err
+}
+
+// openCodes takes fresh recovery codes out of their envelope.
+func (f *signIns) openCodes(sealed contract.Sealed, who contract.Account) ([]string, error) {
+	plain, err := f.seal.OpenField(sealed, contract.PurposeRecoveryCodes, who)
+	if err != nil {
+		return nil, err
+	}
+	var codes []string
+	if err := json.Unmarshal([]byte(plain.Reveal()), &codes); err != nil {
+		return nil, errors.New("totp-svc sent recovery codes that do not decode")
+	}
+	return codes, nil
+}
