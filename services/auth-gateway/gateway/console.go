@@ -189,12 +189,14 @@ func (g *gateway) sendProof(c *fiber.Ctx, s session) (session, *contract.Error, 
 }
 
 // proofFields are the fields of password and code on a form, with what was wrong with them.
-func (g *gateway) proofFields(c *fiber.Ctx, s session, e *contract.Error) (web.StepUpFields, error) {
+func (g *gateway) proofFields(c *fiber.Ctx, e *contract.Error) (web.StepUpFields, error) {
+	s := sessionOf(c.UserContext())
 	d, err := g.flow.decide(c.UserContext(), s.Portal, s.Who)
 	if err != nil {
 		return web.StepUpFields{}, err
 	}
-	return g.stepUpFields(c, s, hasFactor(d, s.Who.Audience), e)
+	_, none := livingOf(d, s.Who.Audience)
+	return g.stepUpFields(c, s, none == nil, e)
 }
 
 // naming is how many names a page looks up at once.

@@ -16,10 +16,10 @@ func (g *gateway) pageNewPerson(c *fiber.Ctx) error {
 	return g.render(c, fiber.StatusOK, page)
 }
 
-// typedPerson is the form as it was sent.
-func typedPerson(c *fiber.Ctx) web.PersonForm {
+// typedPerson is the form as it was sent, for somebody of an audience.
+func typedPerson(c *fiber.Ctx, a web.Audience) web.PersonForm {
 	page := web.PersonForm{
-		Audience: web.Audience(field(c, "audience")), Name: field(c, "name"), Email: field(c, "email"), Organization: field(c, "organization"),
+		Audience: a, Name: field(c, "name"), Email: field(c, "email"), Organization: field(c, "organization"),
 		MasterAdmin: field(c, "master_admin") != "", OrganizationAdmin: field(c, "organization_admin") != "", Federated: field(c, "federated") != "",
 	}
 	if page.Audience != web.Contacts {
@@ -64,7 +64,7 @@ func explainPerson(page *web.PersonForm, e *contract.Error) {
 func (g *gateway) showPerson(c *fiber.Ctx, status int, page web.PersonForm, proof *contract.Error) error {
 	if page.StepUpNeeded {
 		var err error
-		if page.StepUp, err = g.proofFields(c, sessionOf(c.UserContext()), proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (g *gateway) savePerson(c *fiber.Ctx, page web.PersonForm, grants bool, sav
 
 // postNewPerson makes the account, and shows the link with which the person chooses a password.
 func (g *gateway) postNewPerson(c *fiber.Ctx) error {
-	page := typedPerson(c)
+	page := typedPerson(c, web.Audience(field(c, "audience")))
 	return g.savePerson(c, page, page.MasterAdmin || page.OrganizationAdmin, func(s session) (func() error, error) {
 		u, l, err := g.desk.create(c.UserContext(), s, newPerson{
 			Email: page.Email, Name: page.Name, Audience: contract.Audience(page.Audience), Organization: page.Organization,
@@ -119,7 +119,7 @@ func (g *gateway) postNewPerson(c *fiber.Ctx) error {
 			if l == nil {
 				return withNotice(c, personPath(u.User), "created")
 			}
-			return g.render(c, fiber.StatusCreated, web.PasswordLink{ID: u.User, Name: u.Name, Email: u.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt, Created: true})
+			return g.render(c, fiber.StatusCreated, web.PasswordLink{Audience: page.Audience, ID: u.User, Name: u.Name, Email: u.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt, Created: true})
 		}, err
 	})
 }
@@ -161,7 +161,7 @@ func (g *gateway) postEditPerson(c *fiber.Ctx) error {
 	if err != nil {
 		return g.noPerson(c, s, err)
 	}
-	page := editForm(d, typedPerson(c))
+	page := editForm(d, typedPerson(c, web.Audience(d.Audience)))
 	grants := page.MasterAdmin && !d.MasterAdmin || page.OrganizationAdmin && !d.OrganizationAdmin
 	return g.savePerson(c, page, grants, func(s session) (func() error, error) {
 		m := amendment{Name: &page.Name, Email: &page.Email}

@@ -104,8 +104,10 @@ func auditRow(i contract.AuditEntry, names map[string]string) web.AuditRow {
 	row := web.AuditRow{Seq: i.Seq, At: i.At, Action: string(i.Action), Reason: i.Reason, Detail: i.Detail, Request: i.Request}
 	operator, isOperator := strings.CutPrefix(i.Actor, "operator:")
 	switch {
-	case isOperator || i.Actor == "operator":
-		row.Actor.Name = strings.TrimSpace(web.Say("en", web.ActorOperator, operator))
+	case isOperator:
+		row.Actor.Name = web.Say("en", web.ActorOperator, operator)
+	case i.Actor == "operator":
+		row.Actor.Name = web.Say("en", web.ActorAnOperator)
 	case i.Actor == "recovery":
 		row.Actor.Name = web.Say("en", web.ActorRecovery)
 	case i.Actor != "":

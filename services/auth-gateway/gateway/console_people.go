@@ -148,7 +148,7 @@ func (g *gateway) pagePerson(c *fiber.Ctx) error {
 		}
 	}
 	for _, i := range d.Sessions {
-		row := web.SessionRow{SignedIn: i.AuthTime, Seen: i.SeenAt}
+		row := web.SessionRow{Device: i.Device, SignedIn: i.AuthTime, Seen: i.SeenAt}
 		for _, m := range i.Methods {
 			row.Methods = append(row.Methods, web.Method(m))
 		}
@@ -196,7 +196,7 @@ func (g *gateway) confirming(c *fiber.Ctx) (page web.Confirm, d dossier, may per
 		return page, d, may, err
 	}
 	may = permitOf(d.May)
-	page.ID, page.Name, page.Email = d.User, d.Name, d.Email
+	page.ID, page.Name, page.Email, page.Audience = d.User, d.Name, d.Email, web.Audience(d.Audience)
 	page.Reason, page.Typed = field(c, "reason"), field(c, "typed")
 	page.StepUpNeeded = may.StepUp
 	return page, d, may, nil
@@ -219,7 +219,7 @@ func personPath(id string) string { return "/admin/users/" + url.PathEscape(id) 
 func (g *gateway) showAsk(c *fiber.Ctx, status int, page web.Confirm, proof *contract.Error) error {
 	if page.StepUpNeeded {
 		var err error
-		if page.StepUp, err = g.proofFields(c, sessionOf(c.UserContext()), proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}
@@ -305,7 +305,7 @@ func (g *gateway) perform(c *fiber.Ctx, s session, page web.Confirm) (func() err
 	case web.AskPasswordLink:
 		l, err := g.desk.link(ctx, s, page.ID)
 		return func() error {
-			return g.render(c, fiber.StatusOK, web.PasswordLink{ID: page.ID, Name: page.Name, Email: page.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt})
+			return g.render(c, fiber.StatusOK, web.PasswordLink{Audience: page.Audience, ID: page.ID, Name: page.Name, Email: page.Email, URL: l.URL.Reveal(), Until: l.ExpiresAt})
 		}, err
 	}
 	return func() error { return withNotice(c, to, string(page.Ask)) }, err

@@ -90,14 +90,14 @@ func (g *gateway) showPreview(c *fiber.Ctx, status int, wanted contract.Settings
 		was, is := before.ModeText(h.Audience), after.ModeText(h.Audience)
 		page.Hits = append(page.Hits, web.Hit{
 			Audience: h.Audience, Before: was, After: is, Changed: was != is || h.Audience == web.Contacts && before.AllowOptOut != after.AllowOptOut,
-			InScope: web.Figure(h.InScope), WillEnroll: web.Figure(h.WillEnroll), Skipped: web.Figure(h.hit.Skipped),
+			InScope: web.Figure(h.InScope), WillEnroll: web.Figure(h.WillEnroll), Skipped: web.Figure(h.Skipped),
 		})
 	}
 	for _, w := range p.Warnings {
 		page.Warnings = append(page.Warnings, web.Text(w.Text))
 	}
 	if page.StepUpNeeded {
-		if page.StepUp, err = g.proofFields(c, s, proof); err != nil {
+		if page.StepUp, err = g.proofFields(c, proof); err != nil {
 			return err
 		}
 	}

@@ -42,9 +42,12 @@ func (v view) Nav() []NavItem {
 		return nil
 	}
 	items := []NavItem{
-		{string(sectionOverview), navOverview, false}, {string(sectionInternal), navInternal, false},
-		{string(sectionOrganizations), navOrganizations, false}, {string(sectionSettings), navSettings, false},
-		{string(sectionBranding), navBranding, false}, {string(sectionDeliveries), navDeliveries, false},
+		{string(sectionOverview), navOverview, false},
+		{string(sectionInternal), navInternal, false},
+		{string(sectionOrganizations), navOrganizations, false},
+		{string(sectionSettings), navSettings, false},
+		{string(sectionBranding), navBranding, false},
+		{string(sectionDeliveries), navDeliveries, false},
 		{string(sectionAudit), navAudit, false},
 	}
 	here := p.section()
@@ -192,6 +195,7 @@ type Confirm struct {
 	Ask         Ask
 	ID          string
 	Name, Email string
+	Audience    Audience
 
 	Reason      string
 	ReasonError Text
@@ -233,6 +237,7 @@ func (p Confirm) StepUpFields() StepUpFields { return p.StepUp }
 // PasswordLink shows a one-time link, once: answer it to the POST itself. It holds a secret: do not log or keep it.
 type PasswordLink struct {
 	ID, Name, Email string
+	Audience        Audience
 	URL             string
 	Until           time.Time
 	Created         bool // the account was made a moment ago
@@ -243,10 +248,10 @@ func (NotYours) page() string     { return "console-not-yours" }
 func (Confirm) page() string      { return "console-confirm" }
 func (PasswordLink) page() string { return "console-password-link" }
 
-func (Overview) section() section     { return sectionOverview }
-func (NotYours) section() section     { return "" }
-func (Confirm) section() section      { return "" }
-func (PasswordLink) section() section { return "" }
+func (Overview) section() section       { return sectionOverview }
+func (NotYours) section() section       { return "" }
+func (p Confirm) section() section      { return sectionOf(p.Audience) }
+func (p PasswordLink) section() section { return sectionOf(p.Audience) }
 
 // userPath is the page of a person.
 func userPath(id string) string { return "/admin/users/" + url.PathEscape(id) }

@@ -119,8 +119,12 @@ func (p People) Standings() []Option {
 		other = Option{string(Exempt), standingExempt, false}
 	}
 	all := []Option{
-		{"", standingAny, false}, {string(NotEnrolled), standingNotEnrolled, false}, {string(Enrolled), standingEnrolled, false}, other,
-		{string(FilterLocked), standingLocked, false}, {string(FilterNever), standingNever, false},
+		{"", standingAny, false},
+		{string(NotEnrolled), standingNotEnrolled, false},
+		{string(Enrolled), standingEnrolled, false},
+		other,
+		{string(FilterLocked), standingLocked, false},
+		{string(FilterNever), standingNever, false},
 	}
 	for i := range all {
 		all[i].Selected = all[i].Value == string(p.Standing)
@@ -179,7 +183,7 @@ type Deed struct {
 	WhyNot Text
 }
 
-// Person is GET /admin/users/{id}.
+// PersonPage is GET /admin/users/{id}.
 type PersonPage struct {
 	Notice  Text
 	Person  PersonRow
@@ -286,8 +290,13 @@ func (p PersonForm) Action() string {
 // Carry is what a text message on the way must not lose.
 func (p PersonForm) Carry() []Field {
 	return []Field{
-		{"audience", string(p.Audience)}, {"name", p.Name}, {"email", p.Email}, {"organization", p.Organization},
-		{"master_admin", box(p.MasterAdmin)}, {"organization_admin", box(p.OrganizationAdmin)}, {"federated", box(p.Federated)},
+		{"audience", string(p.Audience)},
+		{"name", p.Name},
+		{"email", p.Email},
+		{"organization", p.Organization},
+		{"master_admin", box(p.MasterAdmin)},
+		{"organization_admin", box(p.OrganizationAdmin)},
+		{"federated", box(p.Federated)},
 	}
 }
 

@@ -83,8 +83,10 @@ func (SettingsPreview) Action() string { return string(sectionSettings) }
 // Carry is the change itself.
 func (p SettingsPreview) Carry() []Field {
 	return []Field{
-		{"internal", string(p.Policy.Internal)}, {"organizations", string(p.Policy.Organizations)},
-		{"allow_opt_out", box(p.Policy.AllowOptOut)}, {"version", strconv.FormatInt(p.Policy.Version, 10)},
+		{"internal", string(p.Policy.Internal)},
+		{"organizations", string(p.Policy.Organizations)},
+		{"allow_opt_out", box(p.Policy.AllowOptOut)},
+		{"version", strconv.FormatInt(p.Policy.Version, 10)},
 	}
 }
 
@@ -174,8 +176,8 @@ func BrandSample(accent, button, link string) []byte {
 	s := shades(accent)
 	half := func(x int, paper, ground rgb, p palette) string {
 		return fmt.Sprintf(`<g transform="translate(%d 0)"><path fill="%s" d="M0 0h240v104H0z"/><rect x="16" y="14" width="208" height="76" rx="10" fill="%s"/>`+
-			`<rect x="29" y="30" width="104" height="44" rx="9" fill="%s" stroke="%s"/><text x="81" y="57" text-anchor="middle" font-weight="600" fill="%s">%s</text>`+
-			`<text x="180" y="57" text-anchor="middle" text-decoration="underline" fill="%s">%s</text></g>`,
+			`<rect x="29" y="30" width="92" height="44" rx="9" fill="%s" stroke="%s"/><text x="75" y="57" text-anchor="middle" font-weight="600" fill="%s">%s</text>`+
+			`<text x="172" y="57" text-anchor="middle" text-decoration="underline" fill="%s">%s</text></g>`,
 			x, ground, paper, p.accent, p.edge, p.ink, button, p.text, link)
 	}
 	return []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="480" height="104" viewBox="0 0 480 104" font-family="system-ui,sans-serif" font-size="15">` +

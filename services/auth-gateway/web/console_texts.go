@@ -56,8 +56,9 @@ const (
 
 // Who did something without being a person of the portal.
 const (
-	ActorRecovery Text = "actor.recovery"
-	ActorOperator Text = "actor.operator"
+	ActorRecovery   Text = "actor.recovery"
+	ActorOperator   Text = "actor.operator"
+	ActorAnOperator Text = "actor.an_operator"
 )
 
 // The navigation.

@@ -64,7 +64,9 @@ func previewConsole(out Frame) map[string]struct {
 		History: log[:3], MoreEvents: true,
 		Reset: may, Unlock: may, EndSessions: may, Edit: may, Link: may, Disable: may, Delete: may,
 	}
-	ask := func(a Ask) Confirm { return Confirm{Ask: a, ID: ines.ID, Name: ines.Name, Email: ines.Email} }
+	ask := func(a Ask) Confirm {
+		return Confirm{Ask: a, Audience: InternalUsers, ID: ines.ID, Name: ines.Name, Email: ines.Email}
+	}
 	policy := Policy{Internal: Off, Organizations: Required, AllowOptOut: true, Version: 7}
 	wanted := Policy{Internal: Required, Organizations: Required, AllowOptOut: true, Version: 7}
 	preview := SettingsPreview{
@@ -115,7 +117,7 @@ func previewConsole(out Frame) map[string]struct {
 		"console-confirm-link": {as, with(ask(AskPasswordLink), func(p *Confirm) {
 			p.StepUpNeeded, p.StepUp = true, StepUpFields{Factor: TOTP, CodeError: CodeWrong, AttemptsLeft: 3}
 		})},
-		"console-password-link": {as, PasswordLink{ID: sam.ID, Name: sam.Name, Email: sam.Email, Created: true, Until: now.Add(72 * time.Hour), URL: "https://portal.northwind.test/welcome/9f2kq7tm3xw8r5vb1c6yhj4d0z"}},
+		"console-password-link": {as, PasswordLink{Audience: InternalUsers, ID: sam.ID, Name: sam.Name, Email: sam.Email, Created: true, Until: now.Add(72 * time.Hour), URL: "https://portal.northwind.test/welcome/9f2kq7tm3xw8r5vb1c6yhj4d0z"}},
 
 		"console-person-new": {as, PersonForm{Audience: InternalUsers}},
 		"console-person-new-wrong": {as, PersonForm{
@@ -136,6 +138,9 @@ func previewConsole(out Frame) map[string]struct {
 		"console-preview-wrong":  {as, with(preview, func(p *SettingsPreview) { p.StepUp.PasswordError = PasswordWrong })},
 		"console-preview-sms": {as, with(preview, func(p *SettingsPreview) {
 			p.StepUp = StepUpFields{Factor: SMS, Destination: "xxx-xxx-9443", Delivery: Sent, ResendIn: 12}
+		})},
+		"console-preview-provider": {as, with(preview, func(p *SettingsPreview) {
+			p.StepUp = StepUpFields{Provider: &Provider{Name: "Microsoft", URL: "/account/step-up/with/entra?for=%2Fadmin"}}
 		})},
 		"console-preview-nothing": {as, with(preview, func(p *SettingsPreview) {
 			p.Policy, p.Warnings, p.Hits = policy, nil, []Hit{{Audience: InternalUsers, After: policy.ModeText(InternalUsers), InScope: 1214}}

@@ -353,6 +353,25 @@ func TestWords(t *testing.T) {
 		{"B33", "done-few", "2 recovery codes left."},
 		{"B33", "account-few", "Only 2 codes are left."},
 		{"B33", "account-asked", "None is left."},
+		{"B06", "console-not-yours", "You can ask: Ada Moreau"},
+		{"B06", "console-not-yours-settings", "belongs to the portal's Master Admins"},
+		{"B08", "console-settings-first", "whoever asks others for a second factor must have one"},
+		{"B10", "console-preview", "1,201 enrol at next sign-in"},
+		{"B10", "console-preview", "5,012 have skipped"},
+		{"B10", "console-settings-stale", "Somebody else saved first."},
+		{"B28", "console-person", "Reset two-factor"},
+		{"B28", "console-person-self", "Another admin does that."},
+		{"B29", "console-confirm-reset", "a saved skip stop counting at once"},
+		{"B29", "console-confirm-reset", "They are signed out everywhere."},
+		{"B29", "console-confirm-reset-missing", "Please say why"},
+		{"B32", "console-confirm-disable", "The portal would have no reachable Master Admin."},
+		{"B35", "console-people", "Authenticator app since 12 Dec 2025"},
+		{"B35", "console-people", "Locked until 10:02 UTC"},
+		{"B35", "console-people", "Never"},
+		{"B35", "console-people-organization", "Skipped"},
+		{"B39", "console-audit", "Dana Reyes reset the second factor of Ines Duarte."},
+		{"B39", "console-audit", "Internal users: Off → Required"},
+		{"B39", "console-audit", "Operator root broke the glass for Dana Reyes"},
 	} {
 		if !strings.Contains(said[c.fixture], c.want) {
 			t.Errorf("%s: %s does not say %q:\n%s", c.story, c.fixture, c.want, said[c.fixture])
@@ -363,6 +382,8 @@ func TestWords(t *testing.T) {
 		{"B33", "account", "Only"},
 		{"B25", "help-sms", "Skip for now"},
 		{"B16", "code-totp-locked", "That code is not right."},
+		{"B28", "console-overview-organization", "Two-factor settings"},
+		{"B28", "console-person-contact", "Delete"},
 	} {
 		if strings.Contains(said[c.fixture], c.never) {
 			t.Errorf("%s: %s says %q", c.story, c.fixture, c.never)
@@ -383,6 +404,21 @@ func TestNothingIsInterpreted(t *testing.T) {
 		Account{Notice: Text(evil), Credentials: []Credential{{Factor: TOTP, Label: evil, Destination: evil, CanRename: true}}, Methods: []Method{Method(evil)}},
 		RecoveryCodes{Codes: []string{evil}, Email: evil},
 		StepUp{Action: evil, Carry: []Field{{evil, evil}}, Cancel: "javascript:alert(1)"},
+		NotYours{Text: Text(evil), Admins: []string{evil}, Back: "javascript:alert(1)"},
+		Overview{Tasks: []Task{{Text: Text(evil), URL: "javascript:alert(1)"}}},
+		People{Audience: Audience(evil), Organization: evil, Query: evil, Next: evil, Cursor: evil, CanAdd: true, Items: []PersonRow{{ID: evil, Name: evil, Email: evil, Organization: evil}}},
+		Organizations{Query: evil, Items: []OrganizationRow{{Name: evil}}},
+		PersonPage{
+			Person: PersonRow{ID: evil, Name: evil, Email: evil, Organization: evil}, Label: evil, Destination: evil, Reset: Deed{WhyNot: Text(evil)},
+			Sessions: []SessionRow{{Device: evil}}, History: []AuditRow{{Action: evil, Actor: Named{ID: evil, Name: evil}, Person: Named{Name: evil}, Reason: evil}},
+		},
+		PersonForm{ID: evil, Known: evil, Name: evil, Email: evil, Refused: Text(evil), NameError: Text(evil)},
+		Confirm{Ask: AskDelete, ID: evil, Name: evil, Email: evil, Reason: evil, Typed: evil, Refused: Text(evil)},
+		PasswordLink{ID: evil, Name: evil, URL: evil},
+		SettingsPreview{Warnings: []Text{Text(evil)}, Policy: Policy{Internal: Mode(evil)}, Refused: Text(evil)},
+		BrandingForm{Brand: Brand{Name: evil, Accent: evil, HelpText: evil}, LogoSize: 1, LogoError: Text(evil)},
+		Deliveries{Filter: Filter{Typed: evil}, Items: []DeliveryRow{{Person: Named{ID: evil, Name: evil}, Destination: evil, Purpose: Text(evil), MessageID: evil}}},
+		Audit{Filter: Filter{Typed: evil, Action: evil}, Items: []AuditRow{{Action: "user_changed", Actor: Named{Name: evil}, Person: Named{ID: "x", Name: evil}, Detail: map[string]string{"email": evil}}}},
 		Error{Title: Text(evil), Text: Text(evil), Code: evil, RequestID: evil, OnwardURL: "javascript:alert(1)", OnwardText: Text(evil)},
 	} {
 		f := Frame{Brand: Brand{Name: evil, Initial: evil, LogoURL: "", Accent: "red;}" + evil, SupportEmail: evil, SupportURL: "javascript:alert(1)", HelpText: evil}, CSRF: evil, User: &Person{Name: evil, Email: evil}}
@@ -422,7 +458,7 @@ func TestUnknownLanguageIsEnglish(t *testing.T) {
 
 // Pages that hold a secret do not show it to whoever prints them.
 func TestI8SecretsAreNotPrinted(t *testing.T) {
-	for _, p := range []Page{EnrollTOTP{Key: "JBSWY3DPEHPK3PXP", URI: "JBSWY3DPEHPK3PXP"}, RecoveryCodes{Codes: []string{"JBSWY3DPEHPK3PXP"}}} {
+	for _, p := range []Page{EnrollTOTP{Key: "JBSWY3DPEHPK3PXP", URI: "JBSWY3DPEHPK3PXP"}, PasswordLink{URL: "JBSWY3DPEHPK3PXP"}, RecoveryCodes{Codes: []string{"JBSWY3DPEHPK3PXP"}}} {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 			if s := fmt.Sprintf(format, p); strings.Contains(s, "JBSW") || strings.Contains(s, "4a425357") {
 				t.Errorf("%s prints %s", format, s)

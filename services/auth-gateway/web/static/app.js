@@ -135,6 +135,9 @@
     });
   }
 
+  // The row of places on a phone is longer than the phone: the present one is in sight.
+  $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // A colour is shown as it will look while it is chosen.
   all("[data-sample]", (input) => input.addEventListener("input", () => {
     $("#" + input.dataset.sample).src = "/admin/branding/sample.svg?accent=" + encodeURIComponent(input.value);
