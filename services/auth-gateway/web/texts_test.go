@@ -185,3 +185,24 @@ func TestRich(t *testing.T) {
 		t.Error("a missing text is said")
 	}
 }
+
+// TestKeysOnce checks that no key of a catalogue stands there twice: the second would silently take the first's place.
+func TestKeysOnce(t *testing.T) {
+	files, err := filepath.Glob("texts/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no catalogues: %v", err)
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, m := range regexp.MustCompile(`(?m)^\s*"([^"]+)":`).FindAllStringSubmatch(string(body), -1) {
+			if seen[m[1]] {
+				t.Errorf("%s says %q twice", file, m[1])
+			}
+			seen[m[1]] = true
+		}
+	}
+}

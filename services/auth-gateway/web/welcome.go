@@ -14,11 +14,11 @@ func (Welcome) page() string { return "welcome" }
 
 // What is said of a new password.
 const (
-	PasswordShort   Text = "welcome.short"
-	PasswordLong    Text = "welcome.long"
-	PasswordCommon  Text = "welcome.common"
-	PasswordKnown   Text = "welcome.known"
-	PasswordsDiffer Text = "welcome.differ"
+	PasswordShort   Text = "choose.short"
+	PasswordLong    Text = "choose.long"
+	PasswordCommon  Text = "choose.common"
+	PasswordKnown   Text = "choose.known"
+	PasswordsDiffer Text = "choose.differ"
 
 	// PasswordIsSet is what the sign-in form says afterwards.
 	PasswordIsSet Text = "notice.password_set"
