@@ -530,3 +530,18 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// Between the reading and the writing of late news somebody may have renamed the device: the guard alone must see it.
+func TestTheSameEnrolmentIsNotWrittenAgain(t *testing.T) {
+	w := servicetest.New(t)
+	office, err := OpenOffice(t.Context(), w.DB(contract.Policy), w.Keys(contract.Policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, e := contract.Account{Portal: "p", User: "u1"}, Enrolment{ID: "en1", Since: since}
+	for _, want := range []bool{true, false} {
+		if done, err := office.policy.state.record(t.Context(), who, contract.FactorTOTP, e, nil); err != nil || done != want {
+			t.Errorf("written: %v, want %v; %v", done, want, err)
+		}
+	}
+}

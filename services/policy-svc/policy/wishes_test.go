@@ -206,6 +206,13 @@ func TestB29ResetIsRememberedUntilEnrolled(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
+	// Who has enrolled since is not told of it again, when the enrolment dies of something else.
+	f.enrol(staff, "en9")
+	f.change(settings(1, off, required, true))
+	f.change(settings(2, required, required, true))
+	if d := f.expect(staff, "enroll totp not_enrolled"); d.Reset != nil {
+		t.Errorf("told of %+v", d.Reset)
+	}
 	_, err := request(t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: dana, Reset: "rs9", Actor: "u9", Cause: "boredom"})
 	wantCode(t, err, contract.InvalidRequest)
 }
