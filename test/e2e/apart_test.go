@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/store"
@@ -45,20 +46,20 @@ func TestB36PortalsAreKeptApart(t *testing.T) {
 	key, master := p.EnrolTOTP(admin)
 
 	// An operator adds a second portal, whose admin has the address of the first one's.
-	db, keys := documents(t, p, contract.AuthGateway)
-	office, err := gateway.OpenOffice(t.Context(), db, keys)
+	db, _ := documents(t, p, contract.AuthGateway)
+	office, err := gateway.OpenOffice(t.Context(), db, clock.System(), p.Base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, keys = documents(t, p, contract.Policy)
+	db, keys := documents(t, p, contract.Policy)
 	rules, err := policy.OpenOffice(t.Context(), db, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := office.CreatePortal(t.Context(), gateway.NewPortal{ID: "other", Name: "Other Portal", PublicURL: "https://other.test"}); err != nil {
+	if _, err := office.CreatePortal(t.Context(), gateway.NewPortal{ID: "other", Name: "Other Portal", PublicURL: "https://other.test", Actor: "operator:test"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := office.CreatePortal(t.Context(), gateway.NewPortal{ID: "third", Name: "Third", PublicURL: "https://OTHER.test"}); contract.CodeOf(err) != contract.Conflict {
+	if _, err := office.CreatePortal(t.Context(), gateway.NewPortal{ID: "third", Name: "Third", PublicURL: "https://OTHER.test", Actor: "operator:test"}); contract.CodeOf(err) != contract.Conflict {
 		t.Errorf("two portals at one address: %v", err)
 	}
 	if _, err := rules.CreateSettings(t.Context(), "other", contract.Settings{
@@ -66,10 +67,15 @@ func TestB36PortalsAreKeptApart(t *testing.T) {
 	}, "operator:test"); err != nil {
 		t.Fatal(err)
 	}
-	id, link, err := office.CreateAdmin(t.Context(), "other", admin, "Olaf Other")
+	link, err := office.CreateAdmin(t.Context(), gateway.NewAdmin{Portal: "other", Email: admin, Name: "Olaf Other", Actor: "operator:test"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	found, err := office.FindUser(t.Context(), "other", admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := found.User
 	if !strings.HasPrefix(link.URL.Reveal(), "https://other.test/welcome/") {
 		t.Errorf("the link does not lead to the portal's own address")
 	}

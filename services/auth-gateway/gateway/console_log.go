@@ -191,8 +191,10 @@ func (g *gateway) pageAuditCSV(c *fiber.Ctx) error {
 	// The request's context ends with the handler, and the body is written after it.
 	life := bus.WithRequestID(context.Background(), requestID(c.UserContext()))
 	conn := c.Context().Conn()
+	// real time: a bound on the client, who may stop reading
+	patient := func() { _ = conn.SetWriteDeadline(time.Now().Add(auditPatience)) }
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
-		if err := g.exportAudit(life, w, s, r, first, func() { _ = conn.SetWriteDeadline(time.Now().Add(auditPatience)) }); err != nil {
+		if err := g.exportAudit(life, w, s, r, first, patient); err != nil {
 			g.svc.Log.Warn("audit export broken off", slog.Any("error", err))
 			_ = conn.Close()
 		}
