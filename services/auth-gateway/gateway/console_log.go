@@ -146,8 +146,26 @@ func (g *gateway) pageAudit(c *fiber.Ctx) error {
 	for _, i := range found.Items {
 		page.Items = append(page.Items, auditRow(i, names))
 	}
+	remember(page.Items)
 	page.Next = found.Next
 	return g.render(c, fiber.StatusOK, page)
+}
+
+// remember names a deleted account in all its rows on a page, where one of them says what its name was.
+func remember(rows []web.AuditRow) {
+	was := make(map[string]string)
+	for _, r := range rows {
+		if r.Person.Gone && r.Person.Name != "" {
+			was[r.Person.ID] = r.Person.Name
+		}
+	}
+	for i := range rows {
+		for _, p := range []*web.Named{&rows[i].Actor, &rows[i].Person} {
+			if p.Gone && p.Name == "" {
+				p.Name = was[p.ID]
+			}
+		}
+	}
 }
 
 func auditQuery(f web.Filter) contract.AuditListRequest {
