@@ -117,7 +117,7 @@ func (o *Office) CreatePortal(ctx context.Context, p NewPortal) error {
 		return err
 	}
 	err = o.desk.accounts.portals.Insert(ctx, portal{
-		ID: p.ID, Name: name, PublicURL: strings.TrimSuffix(p.PublicURL, "/"), Outbox: map[string]bus.Letter{letter.ID: letter},
+		ID: p.ID, Directory: directoryForm, Name: name, PublicURL: strings.TrimSuffix(p.PublicURL, "/"), Outbox: map[string]bus.Letter{letter.ID: letter},
 	})
 	if errors.Is(err, store.ErrExists) {
 		return contract.Refuse(contract.Conflict, "There is a portal %s already.", p.ID)
