@@ -28,7 +28,7 @@ type portal struct {
 	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
 	SMSWithoutRelogin bool `bson:"sms_without_relogin,omitempty"`
 
-	// Admins are the Master Admins who can sign in, AdminCount how many: see admins.go.
+	// Admins are the Master Admins who can sign in, AdminCount how many: see admins_store.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
 	AdminCount int             `bson:"admin_count"`
 	// Directory is which form of the directory all accounts have: see [desk.catchUp].
