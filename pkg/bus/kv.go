@@ -47,7 +47,7 @@ const (
 // OpenKV makes sure of a bucket. Values vanish maxAge (real time) after their last write; that only sweeps: whoever
 // reads a value decides by the expiry inside it.
 func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration) (*KV[T], error) {
-	return OpenBoundedKV[T](ctx, b, name, maxAge, 4<<30)
+	return OpenBoundedKV[T](ctx, b, name, maxAge, 1<<30)
 }
 
 // OpenBoundedKV is [OpenKV] with a bound of its own on all that the bucket holds, in bytes. A full bucket takes no more

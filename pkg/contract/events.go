@@ -20,7 +20,7 @@ type StreamInfo struct {
 	Name      Stream
 	Subjects  []string
 	WorkQueue bool
-	// MaxAge is beyond the life of any code; MaxBytes bounds the disk.
+	// MaxAge is beyond the life of any code; MaxBytes bounds the disk, and is reserved on it when the server starts.
 	MaxAge   time.Duration
 	MaxBytes int64
 }
@@ -28,9 +28,9 @@ type StreamInfo struct {
 // Streams lists every stream. Each is on disk, replicated three times on a cluster.
 func Streams() []StreamInfo {
 	return []StreamInfo{
-		{StreamJobs, []string{"sallyport.job.>"}, true, 24 * time.Hour, 1 << 30},
-		{StreamFacts, []string{"sallyport.fact.>"}, false, 7 * 24 * time.Hour, 4 << 30},
-		{StreamDead, []string{"sallyport.dead.>"}, false, 30 * 24 * time.Hour, 1 << 30},
+		{StreamJobs, []string{"sallyport.job.>"}, true, 24 * time.Hour, 512 << 20},
+		{StreamFacts, []string{"sallyport.fact.>"}, false, 7 * 24 * time.Hour, 2 << 30},
+		{StreamDead, []string{"sallyport.dead.>"}, false, 30 * 24 * time.Hour, 512 << 20},
 	}
 }
 

@@ -158,6 +158,8 @@ package policy
 import "time"
 import "net/netip"
 import "sallyport/pkg/contract"
+-- services/policy-svc/policy/chain.go --
+package policy
 `, nil},
 	{"pure", "input and output", `
 -- services/policy-svc/policy/decide.go --
@@ -165,6 +167,8 @@ package policy
 import "os"
 import "net/http"
 import "sallyport/pkg/store"
+-- services/policy-svc/policy/chain.go --
+package policy
 `, []string{
 		"services/policy-svc/policy/decide.go:2", "services/policy-svc/policy/decide.go:3",
 		"services/policy-svc/policy/decide.go:4",
@@ -172,6 +176,8 @@ import "sallyport/pkg/store"
 	{"pure", "moved", `
 -- services/policy-svc/rules/decide.go --
 package rules
+-- services/policy-svc/policy/chain.go --
+package policy
 `, []string{"services/policy-svc/policy/decide.go"}},
 
 	{"names", "a question", "-- pkg/clock/clock.go --\npackage clock\n", nil},

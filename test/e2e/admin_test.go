@@ -88,7 +88,10 @@ func TestB06OnlyAMasterAdminSeesTheSettingsAndOthersAreToldWhoCan(t *testing.T) 
 	}{
 		{"GET", "/v1/admin/settings", nil},
 		{"POST", "/v1/admin/settings/preview", map[string]any{"internal": map[string]string{"mode": "off"}, "organizations": map[string]any{"mode": "off", "allow_opt_out": false}, "version": 1}},
-		{"GET", "/v1/admin/users", nil}, {"GET", "/v1/admin/audit", nil}, {"GET", "/v1/admin/deliveries", nil}, {"GET", "/v1/admin/branding", nil},
+		{"GET", "/v1/admin/users", nil},
+		{"GET", "/v1/admin/audit", nil},
+		{"GET", "/v1/admin/deliveries", nil},
+		{"GET", "/v1/admin/branding", nil},
 	} {
 		a := p.Do(r.method, r.path, ordinary, r.body)
 		sut.Expect(t, a, http.StatusForbidden, "forbidden")

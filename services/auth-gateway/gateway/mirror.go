@@ -163,3 +163,68 @@ func (d *desk) open(ctx context.Context) error {
 	}
 	return d.follow(ctx)
 }
+
+// directoryForm counts the forms that the directory has had.
+const directoryForm = 1
+
+// catchUp brings accounts from before the directory into it, in the background; what fails is tried again a minute
+// later. Sign-ins do not depend on it, and a portal that has the present form costs nothing.
+func (d *desk) catchUp(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		err := d.refile(ctx)
+		if err == nil {
+			return
+		}
+		d.log.Warn("directory not caught up yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *desk) refile(ctx context.Context) error {
+	all, err := d.accounts.all(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		for after := ""; p.Directory < directoryForm; {
+			batch, err := d.accounts.within(ctx, span{{"portal", p.ID}}, bounds{field: "email", after: after}, 100)
+			if err != nil {
+				return err
+			}
+			for _, u := range batch {
+				after = u.Email
+				if err := d.refileOne(ctx, u); err != nil {
+					return err
+				}
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			if err := d.accounts.refiled(ctx, p.ID); err != nil {
+				return err
+			}
+			p.Directory = directoryForm
+		}
+	}
+	return nil
+}
+
+func (d *desk) refileOne(ctx context.Context, u user) error {
+	if u.Organization != "" {
+		if err := d.accounts.organization(ctx, u.Portal, &u.Organization); err != nil {
+			return err
+		}
+	}
+	// The standing comes last: whoever crashed before it does the account again.
+	fresh, err := d.accounts.refile(ctx, u)
+	if err != nil || !fresh && u.Mirror.Rev > 0 {
+		return err
+	}
+	return d.mirrorStanding(ctx, u.account())
+}

@@ -169,6 +169,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		return nil, err
 	}
 	svc.Go(arrivals.run)
+	svc.Go(g.desk.catchUp)
 	app := g.newApp()
 	g.api = newAPI(app)
 	g.routeAPI(app, g.api)

@@ -32,9 +32,11 @@ type portal struct {
 	// StandIn lets federated people use a password while there is no provider: for the demo only.
 	StandIn bool `bson:"stand_in,omitempty"`
 
-	// Admins are the Master Admins who can sign in, AdminCount how many: see admins.go.
+	// Admins are the Master Admins who can sign in, AdminCount how many: see admins_store.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
 	AdminCount int             `bson:"admin_count"`
+	// Directory is which form of the directory all accounts have: see [desk.catchUp].
+	Directory int `bson:"directory,omitempty"`
 
 	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
 }

@@ -40,8 +40,10 @@ func unchanged(u user) bson.D {
 	}
 	guard := bson.D{
 		{Key: "email", Value: u.Email},
-		{Key: "master_admin", Value: either(u.MasterAdmin)}, {Key: "organization_admin", Value: either(u.OrganizationAdmin)},
-		{Key: "disabled", Value: either(u.Disabled)}, {Key: "deleted", Value: either(false)},
+		{Key: "master_admin", Value: either(u.MasterAdmin)},
+		{Key: "organization_admin", Value: either(u.OrganizationAdmin)},
+		{Key: "disabled", Value: either(u.Disabled)},
+		{Key: "deleted", Value: either(false)},
 	}
 	if u.Organization != "" {
 		guard = append(guard, bson.E{Key: "organization", Value: u.Organization})
@@ -52,8 +54,11 @@ func unchanged(u user) bson.D {
 // changed is what an amendment may change, as a part of a $set.
 func changed(u user) bson.D {
 	set := bson.D{
-		{Key: "email", Value: u.Email}, {Key: "name", Value: u.Name}, {Key: "master_admin", Value: u.MasterAdmin},
-		{Key: "organization_admin", Value: u.OrganizationAdmin}, {Key: "disabled", Value: u.Disabled},
+		{Key: "email", Value: u.Email},
+		{Key: "name", Value: u.Name},
+		{Key: "master_admin", Value: u.MasterAdmin},
+		{Key: "organization_admin", Value: u.OrganizationAdmin},
+		{Key: "disabled", Value: u.Disabled},
 	}
 	if u.Organization != "" {
 		set = append(set, bson.E{Key: "organization", Value: u.Organization})
@@ -96,8 +101,13 @@ func choosing(link linkHash, password string) store.Change {
 // rebranding changes how a portal looks.
 func rebranding(b branding) store.Change {
 	set := bson.D{
-		{Key: "name", Value: b.Name}, {Key: "accent", Value: b.Accent}, {Key: "support_email", Value: b.SupportEmail}, {Key: "support_url", Value: b.SupportURL},
-		{Key: "help_text", Value: b.HelpText}, {Key: "request_account_url", Value: b.RequestAccountURL}, {Key: "reset_login_url", Value: b.ResetLoginURL},
+		{Key: "name", Value: b.Name},
+		{Key: "accent", Value: b.Accent},
+		{Key: "support_email", Value: b.SupportEmail},
+		{Key: "support_url", Value: b.SupportURL},
+		{Key: "help_text", Value: b.HelpText},
+		{Key: "request_account_url", Value: b.RequestAccountURL},
+		{Key: "reset_login_url", Value: b.ResetLoginURL},
 	}
 	unset := bson.D{}
 	logo := func(field string, p *picture) {

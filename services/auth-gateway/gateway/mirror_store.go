@@ -16,9 +16,14 @@ func (a accounts) reflect(ctx context.Context, who contract.Account, r contract.
 	m := mirrorOf(r)
 	set := func(clear bool) bson.D {
 		d := bson.D{
-			{Key: "mirror.rev", Value: m.Rev}, {Key: "mirror.enrolled_in", Value: m.EnrolledIn}, {Key: "mirror.skipped_in", Value: m.SkippedIn},
-			{Key: "mirror.skipped_opt_out", Value: m.SkippedOptOut}, {Key: "mirror.factor", Value: m.Factor}, {Key: "mirror.enrolment", Value: m.Enrolment},
-			{Key: "mirror.label", Value: m.Label}, {Key: "mirror.since", Value: m.Since},
+			{Key: "mirror.rev", Value: m.Rev},
+			{Key: "mirror.enrolled_in", Value: m.EnrolledIn},
+			{Key: "mirror.skipped_in", Value: m.SkippedIn},
+			{Key: "mirror.skipped_opt_out", Value: m.SkippedOptOut},
+			{Key: "mirror.factor", Value: m.Factor},
+			{Key: "mirror.enrolment", Value: m.Enrolment},
+			{Key: "mirror.label", Value: m.Label},
+			{Key: "mirror.since", Value: m.Since},
 		}
 		if clear {
 			d = append(d, bson.E{Key: "mirror.locked", Value: false})
