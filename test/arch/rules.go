@@ -63,13 +63,13 @@ var Rules = []Rule{
 	},
 	{
 		Name: "store",
-		Says: "the MongoDB driver is imported in pkg/store, pkg/embedded and a service's files named …store.go (and their tests) only: how state is kept is decided there and nowhere else",
-		Fix:  "move the query into a file of the service named …store.go, behind a method that takes and returns the service's own types",
+		Says: "the MongoDB driver is imported in pkg/store, pkg/embedded and a service's files named …store.go or store_….go (and their tests) only: how state is kept is decided there and nowhere else",
+		Fix:  "move the query into a file of the service named …store.go or store_….go, behind a method that takes and returns the service's own types",
 		Check: importedOnlyIn(
 			[]string{"go.mongodb.org/mongo-driver"},
 			func(file string) bool {
 				return within(file, storeDir) || within(file, embeddedDir) ||
-					within(file, servicesDir) && (strings.HasSuffix(file, "store.go") || strings.HasSuffix(file, "store_test.go"))
+					within(file, servicesDir) && (strings.HasSuffix(file, "store.go") || strings.HasSuffix(file, "store_test.go") || strings.HasPrefix(path.Base(file), "store_"))
 			},
 		),
 	},

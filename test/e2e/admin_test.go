@@ -67,13 +67,7 @@ func see(t *testing.T, p *sut.Product, token, email string) person {
 // eventually asks until something is so: what one service tells another takes a moment.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	sut.Eventually(t, 15*time.Second, what, ok)
 }
 
 // history reads the audit log, newest first.
@@ -94,7 +88,10 @@ func TestB06OnlyAMasterAdminSeesTheSettingsAndOthersAreToldWhoCan(t *testing.T) 
 	}{
 		{"GET", "/v1/admin/settings", nil},
 		{"POST", "/v1/admin/settings/preview", map[string]any{"internal": map[string]string{"mode": "off"}, "organizations": map[string]any{"mode": "off", "allow_opt_out": false}, "version": 1}},
-		{"GET", "/v1/admin/users", nil}, {"GET", "/v1/admin/audit", nil}, {"GET", "/v1/admin/deliveries", nil}, {"GET", "/v1/admin/branding", nil},
+		{"GET", "/v1/admin/users", nil},
+		{"GET", "/v1/admin/audit", nil},
+		{"GET", "/v1/admin/deliveries", nil},
+		{"GET", "/v1/admin/branding", nil},
 	} {
 		a := p.Do(r.method, r.path, ordinary, r.body)
 		sut.Expect(t, a, http.StatusForbidden, "forbidden")

@@ -17,7 +17,15 @@ import (
 type Client struct {
 	tb   testing.TB
 	base string
+	host string // instead of that of base, if any
 	http *http.Client
+}
+
+// At is a client of the portal at a host, wherever the connection goes.
+func (c *Client) At(host string) *Client {
+	at := *c
+	at.host = host
+	return &at
 }
 
 // NewClient returns a client of the API at base. It follows no redirect and keeps no cookies.
@@ -83,6 +91,9 @@ func (c *Client) Try(ctx context.Context, method, path, token string, body any) 
 
 // Send sends a request of the caller's making. Usable from any goroutine.
 func (c *Client) Send(req *http.Request) (Answer, error) {
+	if c.host != "" {
+		req.Host = c.host
+	}
 	begun := time.Now()
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -63,6 +63,9 @@ type run struct {
 	spent   map[string]int64 // the last time step used, by key
 }
 
+// StoreURI is where the product keeps its documents, for what an operator does there.
+func (p *Product) StoreURI() string { return "mongodb://" + p.ports.store }
+
 // Start runs `sallyport up` until the test ends, and returns when it is ready. That it stops in time and in order on
 // SIGTERM is checked in every test.
 func Start(tb testing.TB, o Options) *Product {
@@ -99,7 +102,7 @@ func Start(tb testing.TB, o Options) *Product {
 func (p *Product) For(tb testing.TB) *Product {
 	view := *p
 	view.tb = tb
-	view.Client, view.Sandbox = &Client{tb, p.Base, p.http}, &Sandbox{tb, &Client{tb, p.SandboxURL, p.c.http}}
+	view.Client, view.Sandbox = &Client{tb: tb, base: p.Base, http: p.http}, &Sandbox{tb, &Client{tb: tb, base: p.SandboxURL, http: p.c.http}}
 	return &view
 }
 

@@ -210,7 +210,8 @@ func (g *gateway) pageAuditCSV(c *fiber.Ctx) error {
 	life := bus.WithRequestID(context.Background(), requestID(c.UserContext()))
 	conn := c.Context().Conn()
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
-		if err := g.exportAudit(life, w, s, r, first, func() { _ = conn.SetWriteDeadline(time.Now().Add(auditPatience)) }); err != nil {
+		again := func() { _ = conn.SetWriteDeadline(time.Now().Add(auditPatience)) } // real time: of a connection
+		if err := g.exportAudit(life, w, s, r, first, again); err != nil {
 			g.svc.Log.Warn("audit export broken off", slog.Any("error", err))
 			_ = conn.Close()
 		}

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -331,20 +328,6 @@ func (d *desk) audited(ctx context.Context, entry contract.AuditRequest) error {
 	}
 	_, err := bus.Request(ctx, d.bus, contract.PolicyAudit, entry)
 	return err
-}
-
-// withLetter adds a letter to what an update sets.
-func withLetter(update bson.D, letter bus.Letter) bson.D {
-	out := make(bson.D, 0, len(update)+1)
-	set := store.Put(letter)
-	for _, e := range update {
-		if e.Key == "$set" {
-			set = append(slices.Clone(e.Value.(bson.D)), set...) //nolint:forcetypeassert // made here
-			continue
-		}
-		out = append(out, e)
-	}
-	return append(out, bson.E{Key: "$set", Value: set})
 }
 
 // by begins the note of what a session did.

@@ -7,8 +7,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
@@ -21,7 +19,7 @@ var (
 
 // note has something about an account in the audit log that changes nothing in its document.
 func (d *desk) note(ctx context.Context, document string, note contract.AuditNote) error {
-	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, document, store.Change{Update: bson.D{}}, note)
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, document, store.Change{}, note)
 	if err == nil && !ok {
 		return errNobody
 	}
@@ -239,9 +237,7 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 	}
 	note := d.by(s, contract.AuditUserChanged, id, reason)
 	note.Detail = detail(was, is, fields)
-	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, was.ID, store.Change{
-		Guard: unchanged(was), Update: bson.D{{Key: "$set", Value: append(changed(is), is.indexed()...)}},
-	}, note)
+	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, was.ID, amending(was, is), note)
 	if ok {
 		err = errors.Join(err, d.settle(ctx, was, now))
 	}
@@ -257,37 +253,6 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 		return user{}, errors.Join(errMeanwhile, err)
 	}
 	return now, nil
-}
-
-// unchanged guards a change that was worked out from an account as it was read.
-func unchanged(u user) bson.D {
-	either := func(b bool) any {
-		if b {
-			return true
-		}
-		return bson.D{{Key: "$ne", Value: true}}
-	}
-	guard := bson.D{
-		{Key: "email", Value: u.Email},
-		{Key: "master_admin", Value: either(u.MasterAdmin)}, {Key: "organization_admin", Value: either(u.OrganizationAdmin)},
-		{Key: "disabled", Value: either(u.Disabled)}, {Key: "deleted", Value: either(false)},
-	}
-	if u.Organization != "" {
-		guard = append(guard, bson.E{Key: "organization", Value: u.Organization})
-	}
-	return guard
-}
-
-// changed is what an amendment may change, as a part of a $set.
-func changed(u user) bson.D {
-	set := bson.D{
-		{Key: "email", Value: u.Email}, {Key: "name", Value: u.Name}, {Key: "master_admin", Value: u.MasterAdmin},
-		{Key: "organization_admin", Value: u.OrganizationAdmin}, {Key: "disabled", Value: u.Disabled},
-	}
-	if u.Organization != "" {
-		set = append(set, bson.E{Key: "organization", Value: u.Organization})
-	}
-	return set
 }
 
 // detail says what was changed: fields, and of names and rights before and after.
@@ -365,16 +330,7 @@ func (d *desk) removeAccount(ctx context.Context, who contract.Account, note con
 	if u.Organization != "" {
 		note.Detail["organization"] = u.Organization
 	}
-	gone := u
-	gone.Deleted = true
-	set := append(bson.D{{Key: "deleted", Value: true}, {Key: "disabled", Value: true}}, gone.indexed()...)
-	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
-		Guard: bson.D{{Key: "email", Value: u.Email}},
-		Update: bson.D{
-			{Key: "$set", Value: set},
-			{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}, {Key: "password_link", Value: ""}, {Key: "master_admin", Value: ""}, {Key: "organization", Value: ""}}},
-		},
-	}, note)
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, deleting(u), note)
 	if err == nil && !ok {
 		return errMeanwhile
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
@@ -106,14 +104,13 @@ func (a accounts) list(ctx context.Context, s sight, l listing) (peoplePage, err
 
 // batch reads the next accounts of a phase, in order, and tells whether there are more. It reads as many from each
 // range as it returns, so that none of another range comes between them.
-func (a accounts) batch(ctx context.Context, l listing, ranges []bson.D, at cursor) (found []user, more bool, err error) {
+func (a accounts) batch(ctx context.Context, l listing, ranges []span, at cursor) (found []user, more bool, err error) {
 	size := int64(l.Limit + 1)
 	if l.Query != "" || l.Standing != "" {
 		size = max(size, 100)
 	}
-	order := bson.D{{Key: keyField(at.Phase), Value: 1}}
 	for _, r := range ranges {
-		part, err := a.users.Query(ctx, l.after(r, at.Phase, at.Key), order, size)
+		part, err := a.within(ctx, r, l.bounds(at), size)
 		if err != nil {
 			return nil, false, err
 		}
@@ -311,15 +308,7 @@ func (d *desk) organizations(ctx context.Context, s session, query, after string
 	case limit < 0 || limit > pageMost:
 		return organizationsPage{}, invalid("limit", "A page has 1 to %d organizations.", pageMost)
 	}
-	from := fold(query)
-	bounds := bson.D{{Key: "$lt", Value: from + "\U0010ffff"}}
-	if at.Key < from || at.Key == "" {
-		bounds = append(bounds, bson.E{Key: "$gte", Value: from})
-	} else {
-		bounds = append(bounds, bson.E{Key: "$gt", Value: at.Key})
-	}
-	found, err := d.accounts.organizations.Query(ctx,
-		bson.D{{Key: "portal", Value: s.Portal}, {Key: "key", Value: bounds}}, bson.D{{Key: "key", Value: 1}}, int64(limit+1))
+	found, err := d.accounts.companies(ctx, s.Portal, fold(query), at.Key, int64(limit+1))
 	if err != nil {
 		return organizationsPage{}, err
 	}
@@ -329,7 +318,7 @@ func (d *desk) organizations(ctx context.Context, s session, query, after string
 			page.Next = cursor{Key: found[i-1].Key}.String()
 			break
 		}
-		n, err := d.accounts.users.Count(ctx, bson.D{{Key: "portal", Value: s.Portal}, {Key: "organization", Value: o.Name}}, 0)
+		n, err := d.accounts.size(ctx, span{{"portal", s.Portal}, {"organization", o.Name}})
 		if err != nil {
 			return organizationsPage{}, err
 		}

@@ -10,10 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/contract"
-	"sallyport/pkg/store"
 )
 
 // logoMost is how large a logo may be: it travels in one form, and is kept in memory.
@@ -32,30 +29,13 @@ func (d *desk) rebrand(ctx context.Context, s session, b branding) error {
 	if err := d.master(ctx, s); err != nil {
 		return err
 	}
-	set, err := b.checked()
+	b, err := b.checked()
 	if err != nil {
 		return err
 	}
-	unset := bson.D{}
-	for _, l := range []struct {
-		field string
-		p     *picture
-	}{{"logo", b.Logo}, {"logo_dark", b.LogoDark}} {
-		switch {
-		case l.p == nil:
-		case len(l.p.Data) == 0:
-			unset = append(unset, bson.E{Key: l.field, Value: ""})
-		default:
-			set = append(set, bson.E{Key: l.field, Value: picture{imageType(l.p.Data), l.p.Data}})
-		}
-	}
-	update := bson.D{{Key: "$set", Value: set}}
-	if len(unset) > 0 {
-		update = append(update, bson.E{Key: "$unset", Value: unset})
-	}
 	note := d.by(s, contract.AuditPortalChanged, "", "")
-	note.Detail = map[string]string{"fields": "branding", "name": strings.TrimSpace(b.Name)}
-	_, ok, err := told(ctx, d, d.accounts.portals, portalsCollection, s.Portal, store.Change{Update: update}, note)
+	note.Detail = map[string]string{"fields": "branding", "name": b.Name}
+	_, ok, err := told(ctx, d, d.accounts.portals, portalsCollection, s.Portal, rebranding(b), note)
 	if err == nil && !ok {
 		return contract.Refuse(contract.NotFound, "There is no such portal.")
 	}
@@ -67,46 +47,49 @@ func (d *desk) rebrand(ctx context.Context, s session, b branding) error {
 
 var accentColour = regexp.MustCompile(`^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
 
-// checked is what of a branding is text, or what is wrong with it.
-func (b branding) checked() (bson.D, error) {
+// checked is a branding put right, or what is wrong with it.
+func (b branding) checked() (branding, error) {
 	name, err := oneLine("name", b.Name)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	if utf8.RuneCountInString(name) > 80 {
-		return nil, invalid("name", "The name may have 80 characters.")
+		return b, invalid("name", "The name may have 80 characters.")
 	}
 	if b.Accent != "" && !accentColour.MatchString(b.Accent) {
-		return nil, invalid("accent", "The colour must be like #1f5fd0.")
+		return b, invalid("accent", "The colour must be like #1f5fd0.")
 	}
 	if b.SupportEmail != "" {
 		a, err := mail.ParseAddress(b.SupportEmail)
 		if err != nil || a.Address != b.SupportEmail || len(b.SupportEmail) > 254 {
-			return nil, invalid("support_email", "Please enter valid email.")
+			return b, invalid("support_email", "Please enter valid email.")
 		}
 	}
 	for _, l := range []struct{ field, to string }{{"support_url", b.SupportURL}, {"request_account_url", b.RequestAccountURL}, {"reset_login_url", b.ResetLoginURL}} {
 		if err := checkLink(l.field, l.to); err != nil {
-			return nil, err
+			return b, err
 		}
 	}
 	if utf8.RuneCountInString(b.HelpText) > 1000 || !utf8.ValidString(b.HelpText) ||
 		strings.ContainsFunc(b.HelpText, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }) {
-		return nil, invalid("help_text", "The help text may have 1000 characters.")
+		return b, invalid("help_text", "The help text may have 1000 characters.")
 	}
 	for field, p := range map[string]*picture{"logo": b.Logo, "logo_dark": b.LogoDark} {
 		switch {
 		case p == nil || len(p.Data) == 0:
 		case len(p.Data) > logoMost:
-			return nil, invalid(field, "The logo may have 12 KiB.")
+			return b, invalid(field, "The logo may have 12 KiB.")
 		case imageType(p.Data) == "":
-			return nil, invalid(field, "The logo must be an SVG, PNG, JPEG or WebP picture.")
+			return b, invalid(field, "The logo must be an SVG, PNG, JPEG or WebP picture.")
 		}
 	}
-	return bson.D{
-		{Key: "name", Value: name}, {Key: "accent", Value: b.Accent}, {Key: "support_email", Value: b.SupportEmail}, {Key: "support_url", Value: b.SupportURL},
-		{Key: "help_text", Value: strings.TrimSpace(b.HelpText)}, {Key: "request_account_url", Value: b.RequestAccountURL}, {Key: "reset_login_url", Value: b.ResetLoginURL},
-	}, nil
+	b.Name, b.HelpText = name, strings.TrimSpace(b.HelpText)
+	for _, p := range []*picture{b.Logo, b.LogoDark} {
+		if p != nil {
+			p.Type = imageType(p.Data)
+		}
+	}
+	return b, nil
 }
 
 // checkLink lets web pages over https and mail addresses through, and nothing that a browser would run.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 )
@@ -37,22 +35,17 @@ func (f figures) pending(m contract.Mode) int64 {
 	return max(0, f.inScope-f.enrolled-f.skipped)
 }
 
-// populationOf is the part of a population that policy is about.
-func populationOf(portalID string, part string, more ...bson.E) bson.D {
-	return append(bson.D{{Key: "portal", Value: portalID}, {Key: "population", Value: part}}, more...)
-}
-
 func (a accounts) figures(ctx context.Context, portalID string, of contract.Audience, r contract.CountingRule) (f figures, err error) {
-	part := string(of)
-	if f.inScope, err = a.users.Count(ctx, populationOf(portalID, part), 0); err != nil || r.Generation == 0 {
+	count := func(more ...equality) (int64, error) {
+		return a.size(ctx, append(span{{"portal", portalID}, {"population", string(of)}}, more...))
+	}
+	if f.inScope, err = count(); err != nil || r.Generation == 0 {
 		return f, err
 	}
-	f.enrolled, err = a.users.Count(ctx, populationOf(portalID, part, bson.E{Key: "mirror.enrolled_in", Value: r.Generation}), 0)
-	if err != nil || !r.SkipsCount {
+	if f.enrolled, err = count(equality{"mirror.enrolled_in", r.Generation}); err != nil || !r.SkipsCount {
 		return f, err
 	}
-	f.skipped, err = a.users.Count(ctx, populationOf(portalID, part,
-		bson.E{Key: "mirror.skipped_in", Value: r.Generation}, bson.E{Key: "mirror.skipped_opt_out", Value: r.OptOutGeneration}), 0)
+	f.skipped, err = count(equality{"mirror.skipped_in", r.Generation}, equality{"mirror.skipped_opt_out", r.OptOutGeneration})
 	return f, err
 }
 
@@ -65,7 +58,7 @@ func (d *desk) overview(ctx context.Context, s session) (overview, error) {
 	if err != nil {
 		return overview{}, err
 	}
-	locked, err := d.accounts.users.Query(ctx, bson.D{{Key: "portal", Value: s.Portal}, {Key: "mirror.locked", Value: true}}, bson.D{{Key: "email", Value: 1}}, 1000)
+	locked, err := d.accounts.within(ctx, span{{"portal", s.Portal}, {"mirror.locked", true}}, bounds{field: "email"}, 1000)
 	if err != nil {
 		return overview{}, err
 	}
@@ -77,10 +70,10 @@ func (d *desk) overview(ctx context.Context, s session) (overview, error) {
 			return overview{}, err
 		}
 		*to = population{Mode: rule.Mode, Users: f.inScope, Enrolled: f.enrolled, Skipped: f.skipped, WillEnroll: f.pending(rule.Mode)}
-		if to.Federated, err = d.accounts.users.Count(ctx, populationOf(s.Portal, string(a)+federatedPart), 0); err != nil {
+		if to.Federated, err = d.accounts.size(ctx, span{{"portal", s.Portal}, {"population", string(a) + federatedPart}}); err != nil {
 			return overview{}, err
 		}
-		if to.Disabled, err = d.accounts.users.Count(ctx, populationOf(s.Portal, string(a)+disabledPart), 0); err != nil {
+		if to.Disabled, err = d.accounts.size(ctx, span{{"portal", s.Portal}, {"population", string(a) + disabledPart}}); err != nil {
 			return overview{}, err
 		}
 		see := sight{s.Portal, r.Now, d.now()}

@@ -4,19 +4,16 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/text/runes"
 	"golang.org/x/text/transform"
 	"golang.org/x/text/unicode/norm"
 
 	"sallyport/pkg/contract"
-	"sallyport/pkg/store"
 )
 
 // This file holds how people are found among a hundred thousand: which ranges of which indexes hold all who may match,
@@ -24,32 +21,6 @@ import (
 
 // Every list has the order of one key: the address, or for those found by their name only, the name. A list without a
 // text is in the order of addresses from end to end.
-
-// directoryIndexes are what the ranges need.
-func directoryIndexes() []store.Index {
-	index := func(name string, fields ...string) store.Index {
-		keys := bson.D{{Key: "portal", Value: 1}}
-		for _, f := range fields {
-			keys = append(keys, bson.E{Key: f, Value: 1})
-		}
-		return store.Index{Collection: usersCollection, Name: name, Keys: keys}
-	}
-	organizations := index("by_key", "key")
-	organizations.Collection = "organizations"
-	return []store.Index{
-		index("by_email", "email"),
-		index("by_name", "name_key"),
-		index("by_surname", "surname_key"),
-		index("by_organization", "organization", "email"),
-		index("by_population", "population", "email"),
-		index("by_enrolment", "population", "mirror.enrolled_in", "email"),
-		index("by_skip", "population", "mirror.skipped_in", "mirror.skipped_opt_out", "email"),
-		index("by_lock", "mirror.locked", "email"),
-		index("by_arrival", "signed_in", "email"),
-		index("by_rights", "master_admin", "email"),
-		organizations,
-	}
-}
 
 // The three parts of an audience: those whom policy is about are named like the audience itself.
 const (
@@ -69,14 +40,6 @@ func (u *user) index() {
 	u.NameKey, u.SurnameKey = nameKeys(u.Name, u.User)
 	if u.Deleted {
 		u.Population, u.NameKey, u.SurnameKey, u.Organization, u.MasterAdmin = "deleted", "", "", "", false
-	}
-}
-
-// indexed is what index fills in, as a part of a $set.
-func (u user) indexed() bson.D {
-	u.index()
-	return bson.D{
-		{Key: "population", Value: u.Population}, {Key: "name_key", Value: u.NameKey}, {Key: "surname_key", Value: u.SurnameKey},
 	}
 }
 
@@ -209,59 +172,63 @@ func (l listing) first(u user) int {
 // manyGenerations is from when on old generations are not asked one by one any more.
 const manyGenerations = 4
 
-// ranges are equalities, each with an index in the order of the phase's key; together they hold everybody on the list,
-// and nobody twice.
-func (s sight) ranges(l listing) []bson.D {
-	of := func(pairs ...any) bson.D {
-		d := bson.D{{Key: "portal", Value: s.portal}}
-		for i := 0; i < len(pairs); i += 2 {
-			d = append(d, bson.E{Key: pairs[i].(string), Value: pairs[i+1]}) //nolint:forcetypeassert // all ours
-		}
-		return d
+// equality asks for one value of a field; a span is all accounts for which several hold.
+type (
+	equality struct {
+		field string
+		value any
 	}
+	span []equality
+)
+
+// ranges are spans, each with an index in the order of the phase's key; together they hold everybody on the list,
+// and nobody twice.
+func (s sight) ranges(l listing) []span {
+	of := func(more ...equality) span { return append(span{{"portal", s.portal}}, more...) }
+	part := func(p string, more ...equality) span { return of(append([]equality{{"population", p}}, more...)...) }
 	switch {
 	case l.Organization != "":
-		return []bson.D{of("organization", l.Organization)} // a company has few contacts; the rest is looked at
+		return []span{of(equality{"organization", l.Organization})} // a company has few contacts; the rest is looked at
 	case l.Query != "":
-		return []bson.D{of()}
+		return []span{of()}
 	case l.Standing == standingLocked:
-		return []bson.D{of("mirror.locked", true)}
+		return []span{of(equality{"mirror.locked", true})}
 	case l.Standing == standingNever:
-		return []bson.D{of("signed_in", false)}
+		return []span{of(equality{"signed_in", false})}
 	case l.Standing == "" && l.Audience == "":
-		return []bson.D{of()}
+		return []span{of()}
 	}
-	var out []bson.D
+	var out []span
 	for _, a := range audiences(l.Audience) {
 		rule, local := s.rules.Of(a), []string{string(a), string(a) + disabledPart}
 		switch contract.Standing(l.Standing) {
 		case contract.Exempt:
-			out = append(out, of("population", string(a)+federatedPart))
+			out = append(out, part(string(a)+federatedPart))
 		case contract.Enrolled:
 			for _, p := range local {
 				if rule.Generation > 0 {
-					out = append(out, of("population", p, "mirror.enrolled_in", rule.Generation))
+					out = append(out, part(p, equality{"mirror.enrolled_in", rule.Generation}))
 				}
 			}
 		case contract.Skipped:
 			for _, p := range local {
 				if rule.Generation > 0 && rule.SkipsCount {
-					out = append(out, of("population", p, "mirror.skipped_in", rule.Generation, "mirror.skipped_opt_out", rule.OptOutGeneration))
+					out = append(out, part(p, equality{"mirror.skipped_in", rule.Generation}, equality{"mirror.skipped_opt_out", rule.OptOutGeneration}))
 				}
 			}
 		case contract.NotEnrolled:
 			for _, p := range local {
 				if rule.Generation == 0 || rule.Generation > manyGenerations {
-					out = append(out, of("population", p))
+					out = append(out, part(p))
 					continue
 				}
 				for g := range rule.Generation {
-					out = append(out, of("population", p, "mirror.enrolled_in", g))
+					out = append(out, part(p, equality{"mirror.enrolled_in", g}))
 				}
 			}
 		default:
 			for _, p := range append(local, string(a)+federatedPart) {
-				out = append(out, of("population", p))
+				out = append(out, part(p))
 			}
 		}
 	}
@@ -284,23 +251,30 @@ func (l listing) phasesOf() int {
 	return phases
 }
 
-// after narrows a range to a phase's keys behind the last one that was seen.
-func (l listing) after(r bson.D, phase int, key string) bson.D {
-	bounds := bson.D{}
-	if l.Query != "" && l.Organization == "" {
-		n := newNeedle(l.Query)
-		from := n.email
-		if phase != phaseEmail {
-			from = n.name
-		}
-		bounds = append(bounds, bson.E{Key: "$lt", Value: from + string(utf8.MaxRune)})
-		if key < from {
-			bounds = append(bounds, bson.E{Key: "$gte", Value: from})
-			return append(slices.Clone(r), bson.E{Key: keyField(phase), Value: bounds})
-		}
+// bounds are the keys of a phase that are still to come.
+type bounds struct {
+	field string
+	// from is the first that may be, after one that comes before all others, below one that comes after them; empty
+	// where there is no such bound.
+	from, after, below string
+}
+
+// bounds are the keys of a phase behind the last one that was seen.
+func (l listing) bounds(at cursor) bounds {
+	b := bounds{field: keyField(at.Phase), after: at.Key}
+	if l.Query == "" || l.Organization != "" {
+		return b
 	}
-	bounds = append(bounds, bson.E{Key: "$gt", Value: key})
-	return append(slices.Clone(r), bson.E{Key: keyField(phase), Value: bounds})
+	n := newNeedle(l.Query)
+	from := n.email
+	if at.Phase != phaseEmail {
+		from = n.name
+	}
+	b.below = from + string(utf8.MaxRune)
+	if at.Key < from {
+		b.from, b.after = from, ""
+	}
+	return b
 }
 
 // cursor is where a page ended. It is opaque to everybody else, and holds no secret.

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
@@ -56,51 +54,6 @@ func mirrorOf(r contract.StandingReply) mirror {
 	return m
 }
 
-// reflect writes what policy-svc says of a person beside their account, unless something newer stands there. Another
-// enrolment takes the lock of the one before with it.
-func (a accounts) reflect(ctx context.Context, who contract.Account, r contract.StandingReply) error {
-	m := mirrorOf(r)
-	set := func(clear bool) bson.D {
-		d := bson.D{
-			{Key: "mirror.rev", Value: m.Rev}, {Key: "mirror.enrolled_in", Value: m.EnrolledIn}, {Key: "mirror.skipped_in", Value: m.SkippedIn},
-			{Key: "mirror.skipped_opt_out", Value: m.SkippedOptOut}, {Key: "mirror.factor", Value: m.Factor}, {Key: "mirror.enrolment", Value: m.Enrolment},
-			{Key: "mirror.label", Value: m.Label}, {Key: "mirror.since", Value: m.Since},
-		}
-		if clear {
-			d = append(d, bson.E{Key: "mirror.locked", Value: false})
-		}
-		return bson.D{{Key: "$set", Value: d}}
-	}
-	older := bson.E{Key: "mirror.rev", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: m.Rev}}}}}
-	id := who.Portal + "/" + who.User
-	same, err := a.users.Update(ctx, id, store.Change{Guard: bson.D{older, {Key: "mirror.enrolment", Value: m.Enrolment}}, Update: set(false)})
-	if err != nil || same {
-		return err
-	}
-	_, err = a.users.Update(ctx, id, store.Change{Guard: bson.D{older}, Update: set(true)})
-	return err
-}
-
-// locked writes a lock beside the account, unless the factor was opened or enrolled after it.
-func (a accounts) locked(ctx context.Context, l contract.LockFact) error {
-	notAfter := bson.D{{Key: "$not", Value: bson.D{{Key: "$gt", Value: l.At}}}}
-	_, err := a.users.Update(ctx, l.Portal+"/"+l.User, store.Change{
-		Guard: bson.D{{Key: "mirror.opened_at", Value: notAfter}, {Key: "mirror.since", Value: notAfter}},
-		Update: bson.D{{Key: "$set", Value: bson.D{
-			{Key: "mirror.locked", Value: true}, {Key: "mirror.locked_until", Value: l.Until},
-		}}},
-	})
-	return err
-}
-
-// opened takes the lock away.
-func (a accounts) opened(ctx context.Context, who contract.Account, at time.Time) error {
-	_, err := a.users.Update(ctx, who.Portal+"/"+who.User, store.Change{Update: bson.D{{Key: "$set", Value: bson.D{
-		{Key: "mirror.locked", Value: false}, {Key: "mirror.opened_at", Value: at},
-	}}}})
-	return err
-}
-
 // mirrorStanding asks policy-svc about a person and writes what it says beside their account.
 func (d *desk) mirrorStanding(ctx context.Context, who contract.Account) error {
 	u, err := d.accounts.byID(ctx, who)
@@ -139,16 +92,16 @@ func (d *desk) follow(ctx context.Context) error {
 // arrivals notes when people last signed in, behind their backs: a sign-in does not wait for it, and of many by one
 // person in a moment the last is written.
 type arrivals struct {
-	users store.Collection[user]
-	log   *slog.Logger
+	accounts accounts
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	pending map[contract.Account]time.Time
 	wake    chan struct{}
 }
 
-func newArrivals(users store.Collection[user], log *slog.Logger) *arrivals {
-	return &arrivals{users: users, log: log, pending: make(map[contract.Account]time.Time), wake: make(chan struct{}, 1)}
+func newArrivals(a accounts, log *slog.Logger) *arrivals {
+	return &arrivals{accounts: a, log: log, pending: make(map[contract.Account]time.Time), wake: make(chan struct{}, 1)}
 }
 
 // note says that a person has signed in.
@@ -186,7 +139,7 @@ func (a *arrivals) flush(ctx context.Context) {
 	a.pending = make(map[contract.Account]time.Time)
 	a.mu.Unlock()
 	for who, at := range batch {
-		if err := a.write(ctx, who, at); err != nil {
+		if err := a.accounts.arrived(ctx, who, at); err != nil {
 			a.log.Warn("last sign-in not noted yet", slog.Any("error", err))
 			a.mu.Lock()
 			if a.pending[who].Before(at) {
@@ -195,15 +148,6 @@ func (a *arrivals) flush(ctx context.Context) {
 			a.mu.Unlock()
 		}
 	}
-}
-
-// write notes one arrival. Who signs in has a factor that is open, if any.
-func (a *arrivals) write(ctx context.Context, who contract.Account, at time.Time) error {
-	_, err := a.users.Update(ctx, who.Portal+"/"+who.User, store.Change{Update: bson.D{
-		{Key: "$max", Value: bson.D{{Key: "last_sign_in_at", Value: at}, {Key: "mirror.opened_at", Value: at}}},
-		{Key: "$set", Value: bson.D{{Key: "signed_in", Value: true}, {Key: "mirror.locked", Value: false}}},
-	}})
-	return err
 }
 
 // open puts right what a crash left half done, and begins to follow.
@@ -218,4 +162,69 @@ func (d *desk) open(ctx context.Context) error {
 		}
 	}
 	return d.follow(ctx)
+}
+
+// directoryForm counts the forms that the directory has had.
+const directoryForm = 1
+
+// catchUp brings accounts from before the directory into it, in the background; what fails is tried again a minute
+// later. Sign-ins do not depend on it, and a portal that has the present form costs nothing.
+func (d *desk) catchUp(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		err := d.refile(ctx)
+		if err == nil {
+			return
+		}
+		d.log.Warn("directory not caught up yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *desk) refile(ctx context.Context) error {
+	all, err := d.accounts.all(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		for after := ""; p.Directory < directoryForm; {
+			batch, err := d.accounts.within(ctx, span{{"portal", p.ID}}, bounds{field: "email", after: after}, 100)
+			if err != nil {
+				return err
+			}
+			for _, u := range batch {
+				after = u.Email
+				if err := d.refileOne(ctx, u); err != nil {
+					return err
+				}
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			if err := d.accounts.refiled(ctx, p.ID); err != nil {
+				return err
+			}
+			p.Directory = directoryForm
+		}
+	}
+	return nil
+}
+
+func (d *desk) refileOne(ctx context.Context, u user) error {
+	if u.Organization != "" {
+		if err := d.accounts.organization(ctx, u.Portal, &u.Organization); err != nil {
+			return err
+		}
+	}
+	// The standing comes last: whoever crashed before it does the account again.
+	fresh, err := d.accounts.refile(ctx, u)
+	if err != nil || !fresh && u.Mirror.Rev > 0 {
+		return err
+	}
+	return d.mirrorStanding(ctx, u.account())
 }

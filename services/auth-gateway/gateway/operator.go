@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
@@ -69,7 +70,7 @@ func OpenOffice(ctx context.Context, db *store.DB, keys *seal.Keys) (*Office, er
 	later := func(context.Context, bus.Letter) error { return errors.New("a gateway sends it") }
 	return &Office{Operator: "operator", db: db, keys: keys, desk: &desk{
 		accounts: newAccounts(db), outbox: store.NewOutbox(db, log, later), log: log,
-		now: func() time.Time { return time.Now().Truncate(time.Millisecond) },
+		now: func() time.Time { return clock.System().Now().Truncate(time.Millisecond) },
 	}}, nil
 }
 
@@ -116,7 +117,7 @@ func (o *Office) CreatePortal(ctx context.Context, p NewPortal) error {
 		return err
 	}
 	err = o.desk.accounts.portals.Insert(ctx, portal{
-		ID: p.ID, Name: name, PublicURL: strings.TrimSuffix(p.PublicURL, "/"), Outbox: map[string]bus.Letter{letter.ID: letter},
+		ID: p.ID, Directory: directoryForm, Name: name, PublicURL: strings.TrimSuffix(p.PublicURL, "/"), Outbox: map[string]bus.Letter{letter.ID: letter},
 	})
 	if errors.Is(err, store.ErrExists) {
 		return contract.Refuse(contract.Conflict, "There is a portal %s already.", p.ID)

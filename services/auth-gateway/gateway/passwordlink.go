@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
@@ -86,10 +84,7 @@ func (d *desk) link(ctx context.Context, s session, id string) (passwordLink, er
 
 // setLink makes a link the one that works.
 func (d *desk) setLink(ctx context.Context, u user, hash linkHash, note contract.AuditNote) error {
-	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
-		Guard:  bson.D{{Key: "email", Value: u.Email}},
-		Update: bson.D{{Key: "$set", Value: bson.D{{Key: "password_link", Value: hash}}}},
-	}, note)
+	_, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, linking(u, hash), note)
 	if err == nil && !ok {
 		return errMeanwhile
 	}
@@ -133,13 +128,7 @@ func (d *desk) setPassword(ctx context.Context, p portal, token string, password
 		return err
 	}
 	note := contract.AuditNote{Portal: p.ID, Action: contract.AuditPasswordSet, Actor: u.User, User: u.User, At: d.now()}
-	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, store.Change{
-		Guard: bson.D{{Key: "password_link.hash", Value: u.Link.Hash}},
-		Update: bson.D{
-			{Key: "$set", Value: bson.D{{Key: "password", Value: hash}}},
-			{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}}},
-		},
-	}, note)
+	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, choosing(*u.Link, hash), note)
 	if err == nil && !ok {
 		return errLinkOver
 	}

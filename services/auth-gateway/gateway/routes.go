@@ -175,6 +175,13 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 
 // ofThisPortal refuses the session of another portal: at this address it is nobody's (B36).
 func (g *gateway) ofThisPortal(ctx context.Context, s session) error {
+	if byHost := *g.portals.Load(); len(byHost) == 1 {
+		for _, p := range byHost {
+			if p.ID == s.Portal {
+				return nil // asked for at every click: the one portal there is has every address
+			}
+		}
+	}
 	p, err := g.portal(ctx)
 	if err == nil && p.ID != s.Portal {
 		return errUnauthenticated

@@ -139,7 +139,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	arrivals := newArrivals(g.accounts.users, svc.Log)
+	arrivals := newArrivals(g.accounts, svc.Log)
 	g.desk = &desk{
 		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
 		publicURL: settings.PublicURL, reload: g.loadPortals,
@@ -169,6 +169,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		return nil, err
 	}
 	svc.Go(arrivals.run)
+	svc.Go(g.desk.catchUp)
 	app := g.newApp()
 	g.api = newAPI(app)
 	g.routeAPI(app, g.api)

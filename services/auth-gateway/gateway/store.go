@@ -35,6 +35,8 @@ type portal struct {
 	// Admins are the Master Admins who can sign in, AdminCount how many: see admins.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
 	AdminCount int             `bson:"admin_count"`
+	// Directory is which form of the directory all accounts have: see [desk.catchUp].
+	Directory int `bson:"directory,omitempty"`
 
 	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
 }

@@ -187,7 +187,7 @@ func TestArrivalsAreNotedOnceAndWhatIsLeftAtTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	who := contract.Account{Portal: "p", User: "U"}
-	all := newArrivals(a.users, w.Env(contract.AuthGateway, nil).Log)
+	all := newArrivals(a, w.Env(contract.AuthGateway, nil).Log)
 	for i := range 50 {
 		all.note(who, now.Add(time.Duration(i%7)*time.Second))
 	}
