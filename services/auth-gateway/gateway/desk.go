@@ -126,6 +126,7 @@ type permits struct{ Reset, Unlock, Amend, Grant, Disable, Delete, Link, EndSess
 // seat is one live session of a person, without what would open it.
 type seat struct {
 	ID                          string
+	Device                      string // "Firefox on Linux"; empty: cannot be named
 	Methods                     []string
 	AuthTime, SeenAt, ExpiresAt time.Time
 	Own                         bool // the acting admin's own
@@ -141,6 +142,8 @@ type dossier struct {
 	Sessions                           []seat
 	Deliveries                         []contract.DeliveryInfo
 	History                            []contract.AuditEntry
+	// LastAdmin is the only Master Admin who can sign in (B32).
+	LastAdmin bool
 	// Missing are the services that did not answer; what is theirs is empty.
 	Missing []contract.Service
 	// Names of the people whom History mentions, by id.

@@ -158,6 +158,13 @@ func (d *desk) person(ctx context.Context, s session, id string) (dossier, error
 		return dossier{}, err
 	}
 	out := dossier{card: sight{s.Portal, r.Now, d.now()}.card(u), Sessions: d.seats(s, who)}
+	if s.Who.MasterAdmin && u.MasterAdmin {
+		p, err := d.accounts.portals.Get(ctx, s.Portal)
+		if err != nil {
+			return dossier{}, err
+		}
+		out.LastAdmin = p.AdminCount == 1 && p.Admins[u.User]
+	}
 	var (
 		work sync.WaitGroup
 		mu   sync.Mutex
@@ -271,7 +278,7 @@ func (d *desk) seats(s session, who contract.Account) []seat {
 		h, ok := d.sessions.byID[id]
 		d.sessions.mu.RUnlock()
 		if ok {
-			out = append(out, seat{ID: id, Methods: h.Methods, AuthTime: h.AuthTime, SeenAt: h.SeenAt, ExpiresAt: h.ExpiresAt, Own: id == s.ID})
+			out = append(out, seat{ID: id, Device: h.Device.words(), Methods: h.Methods, AuthTime: h.AuthTime, SeenAt: h.SeenAt, ExpiresAt: h.ExpiresAt, Own: id == s.ID})
 		}
 	}
 	slices.SortFunc(out, func(a, b seat) int { return b.AuthTime.Compare(a.AuthTime) })
