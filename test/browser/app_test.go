@@ -287,8 +287,11 @@ func (v *visitor) signOut() {
 	v.reads("You are signed out.")
 }
 
-// scan does what a phone's camera does: it takes a picture of the QR code and reads the key from it.
-func (v *visitor) scan() (key string) {
+// scan reads the agent's QR code.
+func (v *visitor) scan() (key string) { v.t.Helper(); return v.scanOf(agent) }
+
+// scanOf does what a phone's camera does: it takes a picture of the QR code and reads the key of this account from it.
+func (v *visitor) scanOf(email string) (key string) {
 	v.t.Helper()
 	var box []float64
 	for _, c := range v.controls() {
@@ -316,7 +319,7 @@ func (v *visitor) scan() (key string) {
 		v.t.Fatalf("the QR code says %q, want otpauth://totp/…", out)
 	}
 	q := uri.Query()
-	if want := "/Northwind Portal:" + agent; uri.Path != want || q.Get("issuer") != "Northwind Portal" {
+	if want := "/" + v.scene.portal + ":" + email; uri.Path != want || q.Get("issuer") != v.scene.portal {
 		v.t.Errorf("the QR code names %q of issuer %q, want %q", uri.Path, q.Get("issuer"), want)
 	}
 	for name, usual := range map[string]string{"algorithm": "SHA1", "digits": "6", "period": "30"} {

@@ -22,6 +22,8 @@ type scene struct {
 	scripts bool            // whether pages may run JavaScript
 	// keyboard: the story is played without a mouse or a touch screen.
 	keyboard bool
+	// portal is the name that pages give the portal.
+	portal string
 }
 
 // everyWay plays a story with JavaScript, without it, and by the keyboard alone, each from an empty installation. The
@@ -51,7 +53,7 @@ func withScripts(t *testing.T, story func(s *scene)) {
 // set starts the product.
 func (s *scene) set() *scene {
 	s.t.Helper()
-	s.Product = sut.Start(s.t, sut.Options{Demo: true})
+	s.Product, s.portal = sut.Start(s.t, sut.Options{Demo: true}), "Northwind Portal"
 	return s
 }
 

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/dom"
@@ -73,10 +74,22 @@ func (v *visitor) active() cdp.BackendNodeID {
 	return node.Node.BackendNodeID
 }
 
-// choose takes one of a group of radio buttons.
-func (v *visitor) choose(name string) {
+// choose takes one of the radio buttons that stand together under a legend.
+func (v *visitor) choose(legend, name string) {
 	v.t.Helper()
-	c := v.find(name, "radio")
+	var c control
+	v.await(fmt.Sprintf("the choice %q of %q", name, legend), func() bool {
+		under := false
+		for _, i := range v.controls() {
+			if i.role == "group" {
+				under = i.name == legend
+			}
+			if c = i; under && i.role == "radio" && i.name == name && !i.disabled {
+				return true
+			}
+		}
+		return false
+	})
 	if !v.scene.keyboard {
 		v.pointAt(c)
 		return

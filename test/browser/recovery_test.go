@@ -30,7 +30,7 @@ func TestB30RecoveryCodes(t *testing.T) {
 		v.picture("40-recovery-codes")
 		old := v.recoveryCodes()
 
-		file := v.download("Download")
+		file := v.download("Download", "*.txt")
 		for _, c := range old {
 			if !strings.Contains(file, c) {
 				t.Errorf("the downloaded file lacks the code %s", c)
@@ -142,8 +142,8 @@ func (v *visitor) stepUp(password, code string) {
 	v.press("Make recovery codes")
 }
 
-// download follows a link that downloads a file, and returns what is in it.
-func (v *visitor) download(name string) string {
+// download follows a link that downloads a file whose name is like pattern, and returns what is in it.
+func (v *visitor) download(name, pattern string) string {
 	v.t.Helper()
 	dir, events := v.t.TempDir(), true
 	_, err := chromedp.CallBrowser(v.tab, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
@@ -156,7 +156,7 @@ func (v *visitor) download(name string) string {
 	v.click(name)
 	var file string
 	v.await("the downloaded file", func() bool {
-		files, _ := filepath.Glob(filepath.Join(dir, "*.txt")) // the pattern is right
+		files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is right
 		for _, f := range files {
 			content, err := os.ReadFile(f)
 			if err == nil && len(content) > 0 {

@@ -139,6 +139,8 @@ type dossier struct {
 	Sessions                           []seat
 	Deliveries                         []contract.DeliveryInfo
 	History                            []contract.AuditEntry
+	// LastAdmin is the only Master Admin who can sign in (B32).
+	LastAdmin bool
 	// Missing are the services that did not answer; what is theirs is empty.
 	Missing []contract.Service
 	// Names of the people whom History mentions, by id.

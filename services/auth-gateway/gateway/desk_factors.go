@@ -35,6 +35,9 @@ func (d *desk) permits(s session, p dossier) permits {
 	}
 	if s.Who.MasterAdmin && s.User == p.User {
 		self := no("Another admin does that for you.")
+		if p.LastAdmin {
+			self = no(errLastAdmin.Detail)
+		}
 		out.Disable, out.Delete = self, self
 		out.Link = no("Set your own password with the link that another admin makes.")
 	} else if s.Who.MasterAdmin && p.Federated {

@@ -155,6 +155,13 @@ func (d *desk) person(ctx context.Context, s session, id string) (dossier, error
 		return dossier{}, err
 	}
 	out := dossier{card: sight{s.Portal, r.Now, d.now()}.card(u), Sessions: d.seats(s, who)}
+	if s.Who.MasterAdmin && u.MasterAdmin {
+		p, err := d.accounts.portals.Get(ctx, s.Portal)
+		if err != nil {
+			return dossier{}, err
+		}
+		out.LastAdmin = p.AdminCount == 1 && p.Admins[u.User]
+	}
 	var (
 		work sync.WaitGroup
 		mu   sync.Mutex

@@ -307,17 +307,33 @@ func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way ste
 	return f.open(ctx, moved, methods)
 }
 
+// lock asks the owner of a sign-in's factor whether it is closed: an admin may have opened it since that was noted.
+func (f *signIns) lock(ctx context.Context, s signIn) (*contract.Lock, error) {
+	if s.Factor == contract.FactorSMS {
+		r, err := bus.Request(ctx, f.bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
+		return r.Lock, err
+	}
+	r, err := bus.Request(ctx, f.bus, contract.TOTPStatus, contract.StatusRequest{Account: s.account()})
+	return r.Lock, err
+}
+
 // look returns a sign-in with the state of its text message. An expired one is a refusal.
 func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 	out := outcome{signIn: s}
-	if s.LockedUntil.After(f.now()) {
-		out.lockedUntil = &s.LockedUntil
-	}
 	if s.Status == StatusComplete || s.Status == StatusRelogin {
 		return out, nil
 	}
 	if refusal := usable(s.Status, s.ExpiresAt, f.now()); refusal != nil {
 		return out, refusal
+	}
+	if s.LockedUntil.After(f.now()) {
+		lock, err := f.lock(ctx, s)
+		if err != nil {
+			return out, err
+		}
+		if lock != nil {
+			out.lockedUntil = lock.Until
+		}
 	}
 	if s.Factor != contract.FactorSMS || s.Status == StatusEnroll && s.Challenge == "" {
 		return out, nil
