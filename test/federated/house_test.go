@@ -207,8 +207,6 @@ func (b *browser) jump(address string) *url.URL {
 	b.t.Helper()
 	stay := *b.http
 	stay.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	there := *b
-	there.http = &stay
 	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.h.base+address, nil)
 	if err != nil {
 		b.t.Fatal(err)

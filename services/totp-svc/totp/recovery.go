@@ -37,7 +37,7 @@ func (s *server) regenerate(ctx context.Context, req contract.RegenerateRequest)
 		return reply, err
 	}
 	for range looks {
-		ok, err := s.state.replaceSet(ctx, g.id, g.call, set, hashes)
+		ok, err := s.state.replaceSet(ctx, g, set, hashes)
 		if err != nil {
 			return contract.RegenerateReply{}, err
 		}

@@ -162,8 +162,42 @@ func TestAResetOpensDisabledRecoveryCodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := p.recover(codes[0]); err != nil {
+	if _, err := p.recover(p.regenerate()[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever is reset may have lost the codes together with the phone. What they make afterwards stays, however late the
+// news of the reset comes; and a recovery code that was spent leaves the others.
+func TestB29AResetKillsRecoveryCodes(t *testing.T) {
+	h := newHouse(t)
+	for cause, survive := range map[contract.ResetCause]bool{
+		contract.ResetByAdmin: false, contract.ResetByOperator: false, contract.ResetByRemoval: false, contract.ResetByRecovery: true,
+	} {
+		t.Run(string(cause), func(t *testing.T) {
+			p := h.person("u-" + string(cause))
+			before := p.regenerate()
+			event := p.resetEvent(1)
+			event.Message.Cause = cause
+			if err := h.a.reset(t.Context(), event); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.recover(before[0]); (err == nil) != survive {
+				t.Errorf("a code from before the reset: %v", err)
+			}
+			status, err := h.a.status(t.Context(), contract.StatusRequest{Account: p.who})
+			if want := map[bool]int{true: 9, false: 0}[survive]; err != nil || status.CodesLeft != want {
+				t.Errorf("%d codes left, want %d; %v", status.CodesLeft, want, err)
+			}
+			h.Clock.Add(time.Minute)
+			after := p.regenerate()
+			if err := h.a.reset(t.Context(), event); err != nil { // delivered again
+				t.Fatal(err)
+			}
+			if _, err := p.recover(after[0]); err != nil {
+				t.Errorf("a code from after the reset: %v", err)
+			}
+		})
 	}
 }
 

@@ -139,10 +139,18 @@ func errBusy() *contract.Error {
 }
 
 // reset removes what is older than a reset. A newer authenticator is not touched, however late the event comes.
+//
+// Recovery codes go with the factor: whoever asks for a reset may have lost them together with the phone, and a
+// stranger who has them must not outlive it. A recovery code's own reset leaves the others of its set.
 func (s *server) reset(ctx context.Context, d bus.Delivery[contract.ResetFact]) error {
 	who := d.Message.Account
 	if err := checkAccount(who); err != nil {
 		return bus.Dead(err)
+	}
+	if d.Message.Cause != contract.ResetByRecovery {
+		if err := s.state.dropSet(ctx, documentID(who), d.Message.At); err != nil {
+			return err
+		}
 	}
 	return s.raise(ctx, who, d.Message.Epoch.Person)
 }

@@ -86,8 +86,9 @@ type recoverySet struct {
 	ID     string `bson:"_id"`
 	Person int64  `bson:"person"`
 	// Set names the codes that were made together, MadeBy the call that made them.
-	Set    string `bson:"set"`
-	MadeBy string `bson:"made_by"`
+	Set    string    `bson:"set"`
+	MadeBy string    `bson:"made_by"`
+	MadeAt time.Time `bson:"made_at,omitempty"`
 	// Codes are the hashes of the codes that are left, each with its set, Left how many that are. (The embedded store
 	// takes two subdocuments for one when all their values are equal, whatever their keys: the values must differ.)
 	Codes    map[string]string   `bson:"codes"`
@@ -336,15 +337,17 @@ func (s state) spend(ctx context.Context, g guess, was recoverySet, hash string,
 
 // replaceSet kills a person's recovery codes and puts others in their place, once per call; the count stays. It tells
 // whether it did.
-func (s state) replaceSet(ctx context.Context, id, call, set string, hashes []string) (bool, error) {
+func (s state) replaceSet(ctx context.Context, g guess, set string, hashes []string) (bool, error) {
 	codes := make(map[string]string, len(hashes))
 	for _, h := range hashes {
 		codes[h] = set
 	}
-	ok, err := s.sets.Update(ctx, id, store.Change{
-		Guard: bson.D{field("made_by", is("$ne", call))},
+	ok, err := s.sets.Update(ctx, g.id, store.Change{
+		Guard: bson.D{field("made_by", is("$ne", g.call))},
 		Update: bson.D{
-			field("$set", bson.D{field("set", set), field("made_by", call), field("codes", codes), field("left", len(codes))}),
+			field("$set", bson.D{
+				field("set", set), field("made_by", g.call), field("made_at", g.now), field("codes", codes), field("left", len(codes)),
+			}),
 			// Nothing is added; a new document gets the fields that guards compare.
 			field("$inc", bson.D{field("guess.failures", 0), field("person", 0)}),
 		},
@@ -354,6 +357,18 @@ func (s state) replaceSet(ctx context.Context, id, call, set string, hashes []st
 		return false, nil
 	}
 	return ok, err
+}
+
+// dropSet kills the recovery codes that were made until a time; what was made later stays.
+func (s state) dropSet(ctx context.Context, id string, until time.Time) error {
+	_, err := s.sets.Update(ctx, id, store.Change{
+		Guard: bson.D{field("made_at", is("$not", is("$gt", until)))},
+		Update: bson.D{
+			field("$set", bson.D{field("set", ""), field("left", 0)}),
+			field("$unset", bson.D{field("codes", "")}),
+		},
+	})
+	return err
 }
 
 // counter reads the count of a person's document; who has none never guessed.
