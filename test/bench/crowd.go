@@ -59,6 +59,9 @@ type user struct {
 }
 
 func (u user) id() string {
+	if u.n < 0 {
+		return "admin"
+	}
 	if u.phone {
 		return fmt.Sprintf("c%06d", u.n)
 	}
@@ -107,10 +110,14 @@ func makeInstallation(dir string, c crowd) error {
 	if err != nil {
 		return err
 	}
-	if err := insertModels(filepath.Join(dir, "store")); err != nil {
+	cheap, dear := minimal.hash(), production.hash()
+	sealed, err := apps.Store.Seal(admin.seed(), seal.Place{portal, "authenticators", "secret", admin.id(), "e" + admin.id()})
+	if err != nil {
 		return err
 	}
-	cheap, dear := minimal.hash(), production.hash()
+	if err := insertModels(filepath.Join(dir, "store"), change{admin, cheap, sealed}); err != nil {
+		return err
+	}
 	changes := make([]change, 0, c.apps+c.contacts)
 	for n := range c.apps {
 		u, hash := user{n: n}, cheap
@@ -165,8 +172,8 @@ const (
 
 var modelSealed = []byte("MODEL-SEALED")
 
-// insertModels gives the store the portal, its settings, and one person of each kind.
-func insertModels(dir string) (err error) {
+// insertModels gives the store the portal with its settings and its admin, and one person of each kind.
+func insertModels(dir string, master change) (err error) {
 	st, err := embedded.StartStore(embedded.StoreOptions{Dir: dir, Addr: "127.0.0.1:0"})
 	if err != nil {
 		return err
@@ -199,35 +206,55 @@ func insertModels(dir string) (err error) {
 		}
 	}
 	required := doc("mode", "required", "generation", int64(1))
-	insert("auth_gateway", "portals", doc("_id", portal, "name", "Bench Portal"))
+	insert("auth_gateway", "portals", doc(
+		"_id", portal, "name", "Bench Portal", "directory", int32(1), "admins", doc(master.id(), true), "admin_count", int32(1),
+	))
 	insert("policy_svc", "settings", doc("_id", portal, "internal", required, "organizations", required, "version", int64(1)))
 
 	since := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
 	epoch := doc("population", int64(1), "person", int64(0))
 	guess := doc("failures", int32(0), "last_at", since)
-	person := func(id string, audience contract.Audience, factor contract.Factor) {
+	person := func(id, hash string, audience contract.Audience, factor contract.Factor) {
 		insert("auth_gateway", "logins", doc("_id", portal+"/"+id+"@bench.test", "user", id))
 		insert("auth_gateway", "users", doc(
 			"_id", portal+"/"+id, "portal", portal, "user", id, "email", id+"@bench.test", "name", "Person "+id,
-			"audience", string(audience), "password", modelHash,
+			"audience", string(audience), "password", hash, "master_admin", id == master.id(),
+			"population", string(audience), "name_key", "person-"+id+"~"+id, "surname_key", id+"-person~"+id, "signed_in", true, "last_sign_in_at", since,
+			"mirror", doc(
+				"rev", int64(1), "enrolled_in", int64(1), "skipped_in", int64(0), "skipped_opt_out", int64(0), "factor", string(factor),
+				"enrolment", "e"+id, "since", since, "locked", false, "opened_at", since,
+			),
 		))
 		insert("policy_svc", "standings", doc(
 			"_id", portal+"/"+id, "person", int64(0),
 			"factors", doc(string(factor), doc("enrolment", "e"+id, "since", since, "epoch", epoch)),
 		))
 	}
-	person(modelApp, contract.Internal, contract.FactorTOTP)
-	insert("totp_svc", "authenticators", doc(
-		"_id", portal+"/"+modelApp, "person", int64(0), "last_step", int64(0), "guess", guess,
-		"active", doc("enrolment", "e"+modelApp, "seed", "s"+modelApp, "secret", wirebson.Binary{B: modelSealed}, "epoch", epoch, "label", "Bench phone", "since", since),
-	))
-	person(modelPhone, contract.Organization, contract.FactorSMS)
+	authenticator := func(id string, sealed []byte) {
+		insert("totp_svc", "authenticators", doc(
+			"_id", portal+"/"+id, "person", int64(0), "last_step", int64(0), "guess", guess,
+			"active", doc("enrolment", "e"+id, "seed", "s"+id, "secret", wirebson.Binary{B: sealed}, "epoch", epoch, "label", "Bench phone", "since", since),
+		))
+	}
+	person(master.id(), master.hash, contract.Internal, contract.FactorTOTP)
+	authenticator(master.id(), master.sealed)
+	person(modelApp, modelHash, contract.Internal, contract.FactorTOTP)
+	authenticator(modelApp, modelSealed)
+	person(modelPhone, modelHash, contract.Organization, contract.FactorSMS)
 	insert("sms_dispatcher", "phones", doc(
 		"_id", portal+"/"+modelPhone, "epoch", int64(0), "last_call", "", "guess", guess,
 		"sends", doc("serial", int64(0), "forgiven", int64(0), "recent", wirebson.MakeArray(0)),
 		"active", doc("enrolment", "e"+modelPhone, "ref", "r"+modelPhone, "phone", wirebson.Binary{B: modelSealed}, "last4", modelLast4, "epoch", epoch, "since", since),
 	))
 	return err
+}
+
+// modelOf is the model whose rows are copied for a person.
+func modelOf(u user) string {
+	if u.phone {
+		return modelPhone
+	}
+	return modelApp
 }
 
 // change is what makes one person's rows of a model's.
@@ -264,10 +291,7 @@ func multiply(file, name string, changes []change, wanted func(user) bool) error
 		if !wanted(c.user) {
 			continue
 		}
-		model := modelApp
-		if c.phone {
-			model = modelPhone
-		}
+		model := modelOf(c.user)
 		if models[model] == "" {
 			var row string
 			if err := tx.QueryRow(`SELECT _ferretdb_sjson FROM "`+table+`" WHERE _ferretdb_sjson LIKE ?`, "%"+model+"%").Scan(&row); err != nil {
@@ -275,7 +299,12 @@ func multiply(file, name string, changes []change, wanted func(user) bool) error
 			}
 			models[model] = row
 		}
-		row := strings.NewReplacer(model, c.id(), modelHash, c.hash, b64(modelSealed), b64(c.sealed), modelLast4, c.number()[8:]).Replace(models[model])
+		if name == "users" && c.n%100 == 7 {
+			// One in a hundred is still to enrol, as far as lists know.
+			models[model+"bare"] = strings.Replace(models[model], `"enrolled_in":1`, `"enrolled_in":0`, 1)
+			model += "bare"
+		}
+		row := strings.NewReplacer(modelOf(c.user), c.id(), modelHash, c.hash, b64(modelSealed), b64(c.sealed), modelLast4, c.number()[8:]).Replace(models[model])
 		if _, err := insert.Exec(row); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ import (
 
 func main() {
 	out := flag.String("o", "", "write the report to this `file`")
-	only := flag.String("only", "", "measure only these `parts` of: start, sizes, verifications, sessions, whole, texts, floors")
+	only := flag.String("only", "", "measure only these `parts` of: start, sizes, console, verifications, sessions, whole, texts, floors")
 	profiles := flag.String("profile", "", "write CPU profiles into this `directory` and measure nothing")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -57,6 +57,7 @@ func run(ctx context.Context, out, only, profiles string) (err error) {
 	}{
 		{"start", b.start},
 		{"sizes", b.sizes},
+		{"console", b.console},
 		{"verifications", b.verifications},
 		{"sessions", b.sessions},
 		{"whole", b.signIns},

@@ -16,6 +16,7 @@ type report struct {
 	Compared map[string][]compared
 	Floors   []floored
 	Sizes    []sized
+	Console  []consolePage
 	Texts    []text
 	Load     float64 // of the machine, before
 	PeakAt32 float64 // MiB
@@ -180,6 +181,16 @@ func (r *report) markdown() string {
 		ratio := float64(r.Sizes[n-1].quantile(.5)) / float64(r.Sizes[0].quantile(.5))
 		row(fmt.Sprintf("a verification among %s people costs at most 1.3 of one among %d", number(float64(r.Sizes[n-1].enrolled)), r.Sizes[0].enrolled), fmt.Sprintf("%.2f", ratio), kept(ratio <= 1.3))
 	}
+	if len(r.Console) > 0 {
+		slowest := r.Console[0]
+		for _, c := range r.Console {
+			if c.Many.quantile(.95) > slowest.Many.quantile(.95) {
+				slowest = c
+			}
+		}
+		p95 := slowest.Many.quantile(.95)
+		row(fmt.Sprintf("each page of the console answers within 100 ms (p95) among %s people", number(float64(large.apps))), fmt.Sprintf("%s at worst (%s)", ms(p95), slowest.Name), kept(p95 < 100*time.Millisecond))
+	}
 	say("")
 
 	figures := func(title, name, says string) {
@@ -217,6 +228,16 @@ one call over NATS, two by-id updates of the person's document, one compare-and-
 		table("people enrolled", "per second", "p50", "p99", fmt.Sprintf("p50 beside that of %d", r.Sizes[0].enrolled))
 		for _, s := range r.Sizes {
 			row(number(float64(s.enrolled)), number(s.perSecond()), ms(s.quantile(.5)), ms(s.quantile(.99)), fmt.Sprintf("%.2f", float64(s.quantile(.5))/float64(r.Sizes[0].quantile(.5))))
+		}
+		say("")
+	}
+	if len(r.Console) > 0 {
+		say("## The admin console\n")
+		say("One admin, %d requests for each page, in turns on two installations. The store is the embedded one, whose lists and counts go by", consoleRounds)
+		say("indexes (docs/decisions/embedded-lists.md). The floor is the same page among %d people.\n", small.apps)
+		table("page", fmt.Sprintf("p50 among %s", number(float64(large.apps))), "p95", fmt.Sprintf("p50 among %d", small.apps), "p95")
+		for _, c := range r.Console {
+			row(c.Name, ms(c.Many.quantile(.5)), ms(c.Many.quantile(.95)), ms(c.Few.quantile(.5)), ms(c.Few.quantile(.95)))
 		}
 		say("")
 	}

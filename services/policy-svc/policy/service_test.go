@@ -466,7 +466,7 @@ func TestChangeHasOneWinner(t *testing.T) {
 	f := start(t)
 	f.world.Start(contract.Policy, policy.Start, nil) // a second instance
 	for version := range int64(3) {
-		var won, lost atomic.Int64
+		var won, lost, unsure atomic.Int64
 		var wg sync.WaitGroup
 		atOnce := make(chan struct{}, 8) // a slow machine must not make them wait longer than a call's patience
 		for range 50 {
@@ -479,14 +479,17 @@ func TestChangeHasOneWinner(t *testing.T) {
 					won.Add(1)
 				case contract.Conflict:
 					lost.Add(1)
+				case contract.Unavailable:
+					unsure.Add(1) // a machine with other work may keep the winner's entry in the log from being written in time
 				default:
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
-		if won.Load() != 1 || lost.Load() != 49 {
-			t.Fatalf("from version %d: %d won, %d lost", version, won.Load(), lost.Load())
+		now, err := request(t.Context(), f.gateway, contract.PolicySettings, contract.SettingsRequest{Portal: portal})
+		if err != nil || now.Version != version+1 || won.Load() > 1 || won.Load()+unsure.Load() < 1 {
+			t.Fatalf("from version %d to %d: %d won, %d lost, %d do not know; %v", version, now.Version, won.Load(), lost.Load(), unsure.Load(), err)
 		}
 	}
 	got, err := request(t.Context(), f.gateway, contract.PolicySettings, contract.SettingsRequest{Portal: portal})
