@@ -60,7 +60,7 @@ func TestB38EdgesOfASignIn(t *testing.T) {
 		v.goTo("/account")
 		v.reads("You are signed in on 1 other device.")
 		v.picture("54-account-other-device")
-		v.press("Sign out there")
+		v.press("Sign out everywhere else")
 		v.reads("You are signed out everywhere else.")
 		other.goTo("/account")
 		other.onPage("Sign in")

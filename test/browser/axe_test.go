@@ -20,11 +20,17 @@ var axeSource = sync.OnceValues(func() (string, error) {
 	return string(raw), nil
 })
 
+// The rules of axe-core that are asked: all of WCAG 2.2 AA and good practice, and of these the one that another scheme
+// can break.
+const (
+	wcag     = `{type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}`
+	contrast = `{type: "rule", values: ["color-contrast"]}`
+)
+
 // axed are the pages, by scheme, that axe has judged in this run: each page needs that once, whoever comes by.
 var axed sync.Map
 
-// axe runs axe-core on the page as it is, in light and in dark, with the rules of WCAG 2.2 AA and good practice. It
-// needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
+// axe runs axe-core on the page as it is, in light and in dark. It needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
 func (v *visitor) axe(page string) {
 	v.t.Helper()
 	if !v.scene.scripts {
@@ -37,25 +43,32 @@ func (v *visitor) axe(page string) {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	for _, scheme := range []string{"light", "dark"} {
-		v.media("", scheme)
-		for _, s := range []size{phone, desktop} {
-			v.resize(s)
-			for _, hindrance := range v.hindrances(source) {
-				v.t.Errorf("page %s, %s, %d px wide: %s", page, scheme, s.width, hindrance)
-			}
+	for _, look := range []struct {
+		scheme string
+		size
+		rules string
+	}{
+		{"light", phone, wcag}, {"light", desktop, wcag}, {"dark", desktop, contrast},
+	} {
+		v.media("", look.scheme)
+		v.resize(look.size)
+		for _, hindrance := range v.hindrances(source, look.rules) {
+			v.t.Errorf("page %s, %s, %d px wide: %s", page, look.scheme, look.width, hindrance)
 		}
 	}
 	v.media("", "")
 }
 
-// hindrances are what axe complains of, a sentence each.
-func (v *visitor) hindrances(source string) []string {
+// hindrances are what axe complains of by these rules, a sentence each.
+func (v *visitor) hindrances(source, rules string) []string {
 	v.t.Helper()
-	const run = `;axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) => JSON.stringify(
+	if !ask[bool](v, `typeof axe === "object"`) {
+		ask[bool](v, source+`; typeof axe === "object"`)
+	}
+	run := `axe.run(document, {resultTypes: ["violations"], runOnly: ` + rules + `}).then((r) => JSON.stringify(
 		r.violations.flatMap((rule) => rule.nodes.map((n) => rule.id + ": " + rule.help + " | " + n.html.slice(0, 160) + " | " + (n.any[0] ?? n.all[0] ?? n.none[0])?.message))))`
 	yes := true
-	r, err := try(v, runtime.Evaluate, runtime.EvaluateParams{Expression: source + run, AwaitPromise: &yes, ReturnByValue: &yes})
+	r, err := try(v, runtime.Evaluate, runtime.EvaluateParams{Expression: run, AwaitPromise: &yes, ReturnByValue: &yes})
 	if err != nil {
 		v.t.Fatalf("axe: %v", err)
 	}

@@ -30,11 +30,22 @@ type scene struct {
 // three share a browser process, and the stories of a package take turns on the cores there are.
 func everyWay(t *testing.T, story func(s *scene), options ...chromedp.ExecAllocatorOption) {
 	t.Helper()
+	play(t, story, map[string]scene{
+		"with JavaScript": {scripts: true}, "without JavaScript": {}, "by keyboard": {scripts: true, keyboard: true},
+	}, options...)
+}
+
+// bothWays plays a story with JavaScript and without it: one whose controls others have tried by the keyboard.
+func bothWays(t *testing.T, story func(s *scene)) {
+	t.Helper()
+	play(t, story, map[string]scene{"with JavaScript": {scripts: true}, "without JavaScript": {}})
+}
+
+func play(t *testing.T, story func(s *scene), ways map[string]scene, options ...chromedp.ExecAllocatorOption) {
+	t.Helper()
 	t.Parallel()
 	browser := startChromium(t, options...)
-	for name, s := range map[string]scene{
-		"with JavaScript": {scripts: true}, "without JavaScript": {}, "by keyboard": {scripts: true, keyboard: true},
-	} {
+	for name, s := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s.t, s.browser = t, browser

@@ -59,7 +59,7 @@ func (v *visitor) lookAtPage() {
 }
 
 // named are the roles that mean nothing to a screen reader without a name.
-var named = []string{"textbox", "button", "link", "image", "DisclosureTriangle", "heading", "checkbox", "radio", "combobox", "searchbox", "table", "navigation", "RootWebArea"}
+var named = []string{"textbox", "button", "link", "image", "DisclosureTriangle", "heading", "checkbox", "radio", "combobox", "searchbox", "navigation", "RootWebArea"}
 
 func (v *visitor) checkNames(complain func(string, ...any)) {
 	var levels []int

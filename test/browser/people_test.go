@@ -94,7 +94,7 @@ func TestB12NewPeople(t *testing.T) {
 
 // TestB32LastAdmin shows that nobody can lock a portal's last admin out, and what its pages say of that.
 func TestB32LastAdmin(t *testing.T) {
-	everyWay(t, func(s *scene) {
+	bothWays(t, func(s *scene) {
 		key := s.enrolled(admin)
 		v := s.comesIn(admin, key, "/admin/users?audience=internal")
 		v.finds("sven", "Sven Lindqvist")

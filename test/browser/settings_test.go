@@ -71,7 +71,7 @@ func TestB10B07Settings(t *testing.T) {
 // TestB06B08WhoMaySwitch is what others meet at the settings: somebody who is no admin, an admin without a second factor, and
 // one who comes second.
 func TestB06B08WhoMaySwitch(t *testing.T) {
-	everyWay(t, func(s *scene) {
+	bothWays(t, func(s *scene) {
 		key := s.enrolled(admin)
 		s.settles(key, "optional", "required")
 

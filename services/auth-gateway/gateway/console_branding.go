@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -25,7 +26,7 @@ func typedBrand(c *fiber.Ctx, p portal) web.BrandingForm {
 	b.SupportEmail, b.SupportURL, b.HelpText = field(c, "support_email"), field(c, "support_url"), field(c, "help_text")
 	b.RequestAccountURL, b.ResetLoginURL = field(c, "request_account_url"), field(c, "reset_login_url")
 	page := web.BrandingForm{Brand: b, LogoSize: logoMost >> 10}
-	if b.Name == "" {
+	if strings.TrimSpace(b.Name) == "" {
 		page.NameError = web.PortalNameMissing
 	}
 	return page

@@ -180,7 +180,7 @@ func BrandSample(accent, button, link string) []byte {
 			`<text x="172" y="57" text-anchor="middle" text-decoration="underline" fill="%s">%s</text></g>`,
 			x, ground, paper, p.accent, p.edge, p.ink, button, p.text, link)
 	}
-	return []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="480" height="104" viewBox="0 0 480 104" font-family="system-ui,sans-serif" font-size="15">` +
+	return []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="480" height="104" viewBox="0 0 480 104" font-family="system-ui,sans-serif" font-size="14">` +
 		half(0, lightPaper, lightGround, s.light) + half(240, darkPaper, darkGround, s.dark) + `</svg>`)
 }
 

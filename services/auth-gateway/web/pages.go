@@ -236,7 +236,7 @@ type Account struct {
 	Until         time.Time
 	Methods       []Method     // how, in order
 	Sessions      []OwnSession // the newest first
-	OtherSessions int          // how many there are besides this one, listed or not; "Sign out there": POST /account/sessions/sign-out-others
+	OtherSessions int          // how many there are besides this one, listed or not; "Sign out everywhere else": POST /account/sessions/sign-out-others
 }
 
 // OwnSession is one place where the person is signed in. POST /account/sessions/end: session.
