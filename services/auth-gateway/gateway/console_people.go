@@ -148,7 +148,7 @@ func (g *gateway) pagePerson(c *fiber.Ctx) error {
 		}
 	}
 	for _, i := range d.Sessions {
-		row := web.SessionRow{SignedIn: i.AuthTime, Seen: i.SeenAt}
+		row := web.SessionRow{Device: i.Device, SignedIn: i.AuthTime, Seen: i.SeenAt}
 		for _, m := range i.Methods {
 			row.Methods = append(row.Methods, web.Method(m))
 		}

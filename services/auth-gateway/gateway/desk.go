@@ -123,6 +123,7 @@ type permits struct{ Reset, Unlock, Amend, Grant, Disable, Delete, Link, EndSess
 // seat is one live session of a person, without what would open it.
 type seat struct {
 	ID                          string
+	Device                      string // "Firefox on Linux"; empty: cannot be named
 	Methods                     []string
 	AuthTime, SeenAt, ExpiresAt time.Time
 	Own                         bool // the acting admin's own

@@ -275,7 +275,7 @@ func (d *desk) seats(s session, who contract.Account) []seat {
 		h, ok := d.sessions.byID[id]
 		d.sessions.mu.RUnlock()
 		if ok {
-			out = append(out, seat{ID: id, Methods: h.Methods, AuthTime: h.AuthTime, SeenAt: h.SeenAt, ExpiresAt: h.ExpiresAt, Own: id == s.ID})
+			out = append(out, seat{ID: id, Device: h.Device.words(), Methods: h.Methods, AuthTime: h.AuthTime, SeenAt: h.SeenAt, ExpiresAt: h.ExpiresAt, Own: id == s.ID})
 		}
 	}
 	slices.SortFunc(out, func(a, b seat) int { return b.AuthTime.Compare(a.AuthTime) })
