@@ -118,6 +118,40 @@ func TestPagesSMSStory(t *testing.T) {
 	other.at("/account")
 }
 
+// TestB25AWrongNumberIsNoWayRound: whoever lost their number is told of recovery codes and of whom to ask. Nothing there,
+// or anywhere that it leads to, lets them in or takes another number.
+func TestB25AWrongNumberIsNoWayRound(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	p.EnrolSMS(clerk, clerkPhone)
+	v := newVisitor(t, p)
+	v.signIn(clerk)
+	v.at("/sign-in/code")
+	v.says("Phone number incorrect or needs to be updated?")
+	v.get("/sign-in/help")
+	v.at("/sign-in/help")
+	v.says("recovery code", "support@northwind.test")
+	for _, m := range regexp.MustCompile(`(?:href|action)="([^"]+)"`).FindAllStringSubmatch(v.page.body, -1) {
+		switch to := m[1]; {
+		case strings.HasPrefix(to, "mailto:"), strings.HasPrefix(to, "#"), strings.HasPrefix(to, "data:"),
+			strings.HasPrefix(to, "/static/"), strings.HasPrefix(to, "/brand"):
+		case to == "/sign-in/recover", to == "/sign-in/code", to == "/sign-in/cancel":
+		default:
+			t.Errorf("the page leads to %s", to)
+		}
+	}
+	// The pages of an enrolment are not for somebody who is asked for a code.
+	seen := len(p.Messages("+17015550188"))
+	v.get("/sign-in/enroll/sms")
+	v.at("/sign-in/code")
+	v.post("/sign-in/enroll/phone", form{"phone": "+1 701 555 0188"})
+	v.get("/account")
+	v.at("/sign-in")
+	if texts := p.Messages("+17015550188"); len(texts) != seen {
+		t.Errorf("another number was texted: %d texts", len(texts)-seen)
+	}
+}
+
 // TestB34EveryPageIsThePortals: its name, colours, support and help stand on every page, errors included.
 func TestB34EveryPageIsThePortals(t *testing.T) {
 	t.Parallel()
