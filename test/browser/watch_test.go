@@ -44,9 +44,11 @@ func (w *watch) event(ev any) {
 			w.fault("%s answers %d", ev.Response.URL, ev.Response.Status)
 		}
 	case *log.EventEntryAdded:
+		// Whoever has pressed a key already is where they want to be, and the browser does not take them elsewhere.
+		faster := strings.HasPrefix(ev.Entry.Text, "Autofocus processing was blocked because a document already has a focused element")
 		// Of a page that says "not found" or "wrong code" by its status, too, the browser logs that status.
 		refused := ev.Entry.Source == log.EntrySourceNetwork && strings.HasPrefix(ev.Entry.Text, "Failed to load resource: the server responded with a status of 4")
-		if !refused {
+		if !refused && !faster {
 			w.fault("log: %s: %s %s", ev.Entry.Level, ev.Entry.Text, ev.Entry.URL)
 		}
 	case *runtime.EventConsoleAPICalled:
