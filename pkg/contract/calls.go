@@ -240,6 +240,7 @@ const (
 	AuditFactorLocked       AuditAction = "factor_locked"
 	AuditFactorUnlocked     AuditAction = "factor_unlocked"
 	AuditFactorRecovered    AuditAction = "factor_recovered"
+	AuditRecoveryCodes      AuditAction = "recovery_codes_made"
 	AuditUserCreated        AuditAction = "user_created"
 	AuditUserChanged        AuditAction = "user_changed"
 	AuditUserDeleted        AuditAction = "user_deleted"
@@ -256,8 +257,8 @@ func AuditActions() []AuditAction {
 	return []AuditAction{
 		AuditEnrolmentStarted, AuditEnrolmentConfirmed, AuditEnrolmentReset, AuditEnrolmentRemoved, AuditEnrolmentSkipped,
 		AuditEnrolmentEnabled, AuditSettingsChanged, AuditChallengeEnded, AuditFactorLocked, AuditFactorUnlocked,
-		AuditFactorRecovered, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink, AuditPasswordSet,
-		AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
+		AuditFactorRecovered, AuditRecoveryCodes, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink,
+		AuditPasswordSet, AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
 	}
 }
 

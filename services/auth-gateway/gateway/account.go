@@ -102,13 +102,17 @@ func (g *gateway) accountState(ctx context.Context, s session) (contract.Decisio
 }
 
 // newRecoveryCodes makes a new set for a person who has a factor and proved it a moment ago: who finds an open
-// session must not walk away with ten keys.
+// session must not walk away with ten keys. It is in the audit log first, so that no set is made unseen.
 func (g *gateway) newRecoveryCodes(ctx context.Context, s session) ([]string, error) {
 	if _, err := g.living(ctx, s); err != nil {
 		return nil, err
 	}
 	if !s.fresh(g.now()) {
 		return nil, errStepUp
+	}
+	note := g.desk.by(s, contract.AuditRecoveryCodes, s.User, "")
+	if err := g.desk.audited(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: note}); err != nil {
+		return nil, err
 	}
 	r, err := bus.Request(ctx, g.svc.Bus, contract.TOTPRegenerate, contract.RegenerateRequest{Account: s.account()})
 	if err != nil {

@@ -202,3 +202,24 @@ func TestArrivalsAreNotedOnceAndWhatIsLeftAtTheEnd(t *testing.T) {
 		t.Errorf("last sign-in %v, %v; want %v", u.LastSignInAt, err, now.Add(6*time.Second))
 	}
 }
+
+func TestWhatIsLeftOfADeletedAccountHoldsNoAddress(t *testing.T) {
+	w := servicetest.New(t)
+	a := directoryOf(t, w)
+	now := w.Clock.Now()
+	gone := user{Portal: "p", User: "gone", Email: "one@x.test", Name: "One", Audience: contract.Internal}
+	if err := a.add(t.Context(), gone, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.users.Update(t.Context(), "p/gone", deleting(gone)); err != nil { // and then a crash
+		t.Fatal(err)
+	}
+	next := gone
+	next.User = "next"
+	if err := a.add(t.Context(), next, now.Add(claimSettles)); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := a.byEmail(t.Context(), "p", "one@x.test"); err != nil || u.User != "next" {
+		t.Errorf("the address finds %q, %v", u.User, err)
+	}
+}

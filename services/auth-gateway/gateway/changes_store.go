@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -25,9 +26,14 @@ func withLetter(update bson.D, letter bus.Letter) bson.D {
 	return append(out, bson.E{Key: "$set", Value: set})
 }
 
-// amending makes was into is, unless somebody else changed it meanwhile.
+// amending makes was into is, unless somebody else changed it meanwhile. With its address an account loses its password
+// link, which may have gone to the wrong one.
 func amending(was, is user) store.Change {
-	return store.Change{Guard: unchanged(was), Update: bson.D{{Key: "$set", Value: append(changed(is), is.indexed()...)}}}
+	update := bson.D{{Key: "$set", Value: append(changed(is), is.indexed()...)}}
+	if is.Email != was.Email {
+		update = append(update, bson.E{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}}})
+	}
+	return store.Change{Guard: unchanged(was), Update: update}
 }
 
 // unchanged guards a change that was worked out from an account as it was read.
@@ -88,11 +94,11 @@ func linking(u user, hash linkHash) store.Change {
 }
 
 // choosing spends a password link for a password.
-func choosing(link linkHash, password string) store.Change {
+func choosing(link linkHash, password string, at time.Time) store.Change {
 	return store.Change{
 		Guard: bson.D{{Key: "password_link.hash", Value: link.Hash}},
 		Update: bson.D{
-			{Key: "$set", Value: bson.D{{Key: "password", Value: password}}},
+			{Key: "$set", Value: bson.D{{Key: "password", Value: password}, {Key: "password_at", Value: at}}},
 			{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}}},
 		},
 	}

@@ -129,7 +129,9 @@ func oneLine(field, typed string) (string, error) {
 		return "", invalid(field, "Please enter the %s.", field)
 	case utf8.RuneCountInString(s) > 200 || len(s) > 400:
 		return "", invalid(field, "The %s may have 200 characters.", field)
-	case !utf8.ValidString(s), strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) }):
+	case !utf8.ValidString(s), strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	}):
 		return "", invalid(field, "The %s must be one line.", field)
 	}
 	return s, nil
@@ -213,13 +215,13 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 	if is.Disabled && !was.Disabled && s.User == id {
 		return user{}, contract.Refuse(contract.Conflict, "Another admin does that for you.")
 	}
-	if (is.MasterAdmin && !was.MasterAdmin || is.OrganizationAdmin && !was.OrganizationAdmin) && !s.fresh(d.now()) {
-		return user{}, errStepUp
-	}
 	if is.Organization != was.Organization {
 		if err := d.accounts.organization(ctx, s.Portal, &is.Organization); err != nil {
 			return user{}, err
 		}
+	}
+	if is.gains(was) && !s.fresh(d.now()) {
+		return user{}, errStepUp
 	}
 	if is.Email != was.Email {
 		err := d.accounts.claim(ctx, s.Portal, is.Email, id, d.now())
@@ -255,6 +257,11 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 	return now, nil
 }
 
+// gains tells whether an account has admin rights that it had not: an organization's admin who moves is another's.
+func (u user) gains(was user) bool {
+	return u.MasterAdmin && !was.MasterAdmin || u.OrganizationAdmin && (!was.OrganizationAdmin || u.Organization != was.Organization)
+}
+
 // detail says what was changed: fields, and of names and rights before and after.
 func detail(was, is user, fields []string) map[string]string {
 	out := map[string]string{"fields": strings.Join(fields, ",")}
@@ -284,7 +291,7 @@ func (d *desk) settle(ctx context.Context, was, now user) error {
 	}
 	if now.reachable() {
 		errs = append(errs, d.accounts.count(ctx, now.account()))
-	} else if was.reachable() {
+	} else if was.MasterAdmin { // reachable or not when it was read: a password may have been set meanwhile
 		errs = append(errs, d.accounts.uncount(ctx, now.account()))
 	}
 	if now.Disabled && !was.Disabled || was.MasterAdmin && !now.MasterAdmin || was.OrganizationAdmin && !now.OrganizationAdmin || was.Organization != now.Organization {

@@ -148,6 +148,9 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	} else if err != nil {
 		return outcome{}, err
 	}
+	if _, err := f.current(ctx, s); err != nil {
+		return outcome{}, err // a factor must not come from somebody who can sign in no more
+	}
 	made, way, methods := newFactor{who: s.account(), factor: s.Factor, enrolment: s.Enrolment, label: label}, stepConfirmed, []string{"pwd", "otp"}
 	if s.Factor == contract.FactorSMS {
 		made.text, methods = textChallenge{s.Challenge, s.ID, contract.ForEnrolment}, []string{"pwd", "sms"}

@@ -114,7 +114,7 @@ func (d *desk) welcomed(ctx context.Context, portalID, token string) (user, erro
 }
 
 // setPassword spends a link: the person has this password from now on, and signs in with it. Sessions that another
-// password opened end.
+// password opened, or was about to, end.
 func (d *desk) setPassword(ctx context.Context, p portal, token string, password secret.String) error {
 	u, err := d.welcomed(ctx, p.ID, token)
 	if err != nil {
@@ -128,7 +128,7 @@ func (d *desk) setPassword(ctx context.Context, p portal, token string, password
 		return err
 	}
 	note := contract.AuditNote{Portal: p.ID, Action: contract.AuditPasswordSet, Actor: u.User, User: u.User, At: d.now()}
-	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, choosing(*u.Link, hash), note)
+	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, choosing(*u.Link, hash, note.At), note)
 	if err == nil && !ok {
 		return errLinkOver
 	}

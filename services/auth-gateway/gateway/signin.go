@@ -195,8 +195,12 @@ func toldReset(d contract.Decision) *contract.ResetNote {
 	return nil
 }
 
+// decide asks policy about a person. A Master Admin may enrol even where nobody else does: only who has a second factor
+// may switch it on for others, so that a portal where it is off could never be switched on again.
 func (f *signIns) decide(ctx context.Context, portalID string, who profile) (contract.Decision, error) {
-	return bus.Request(ctx, f.bus, contract.PolicyDecide, who.decideRequest(portalID))
+	d, err := bus.Request(ctx, f.bus, contract.PolicyDecide, who.decideRequest(portalID))
+	d.MayEnroll = d.MayEnroll || err == nil && who.MasterAdmin && !who.Federated
+	return d, err
 }
 
 // decideRequest asks policy about a person.
@@ -266,25 +270,43 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 }
 
 // open hands out the session of a sign-in that is complete. Only who moved it there (or created it there) calls this.
-// The account is looked at once more: who was disabled, or lost rights, since the password was checked gets no session
-// that says otherwise.
+//
+// The account is looked at once more, and after the session is written: whoever is disabled or loses rights at this
+// moment has their sessions ended after the account was changed, so that either the change is seen here or the session
+// is seen there.
 func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome, error) {
-	u, err := f.accounts.byID(ctx, s.account())
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return outcome{}, err
-	}
-	if err != nil || u.Disabled || u.Deleted {
-		return outcome{}, contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
-	}
-	s.Who = profileOf(u)
-	f.arrived(s.account(), f.now())
 	v, token, err := f.sessions.open(ctx, session{
 		Portal: s.Portal, User: s.User, Who: s.Who, Methods: methods, ExpiresAt: f.now().Add(sessionLife), CanEnable: s.CanEnable,
 	})
 	if err != nil {
 		return outcome{}, err
 	}
+	u, err := f.current(ctx, s)
+	if who := profileOf(u); err == nil && who != s.Who {
+		s.Who = who
+		v, err = f.sessions.change(ctx, v.ID, func(v *session) { v.Who = who })
+	}
+	if err != nil {
+		if over := f.sessions.end(ctx, v.ID); over != nil { // nobody has its token
+			f.log.Warn("session that was not handed out is still there", slog.Any("error", over))
+		}
+		return outcome{}, err
+	}
+	f.arrived(s.account(), f.now())
 	return outcome{signIn: s, session: &v, token: token}, nil
+}
+
+// current is the account of a sign-in as it is now. One that was disabled or deleted since, or whose password is
+// another than the one that began the sign-in, is a refusal.
+func (f *signIns) current(ctx context.Context, s signIn) (user, error) {
+	u, err := f.accounts.byID(ctx, s.account())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return user{}, err
+	}
+	if err != nil || u.Disabled || u.Deleted || !u.Federated && u.Password == "" || u.PasswordAt.After(s.CreatedAt) {
+		return user{}, contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
+	}
+	return u, nil
 }
 
 // finish moves a sign-in to its end and opens the session if that end is complete.

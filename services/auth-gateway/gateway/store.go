@@ -69,6 +69,8 @@ type user struct {
 	Provider string `bson:"provider,omitempty"`
 	// Password is an argon2id hash in PHC form.
 	Password string `bson:"password,omitempty"`
+	// PasswordAt is when it was set over a link: sign-ins that another password began are over.
+	PasswordAt time.Time `bson:"password_at,omitempty"`
 	// Link lets the person set their password, once.
 	Link *linkHash `bson:"password_link,omitempty"`
 	// Deleted marks what is left of an account until its end is told everywhere.
@@ -154,7 +156,7 @@ func (a accounts) claim(ctx context.Context, portalID, email, userID string, now
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
-	case err == nil && owner.Email == email, now.Sub(held.At) < claimSettles:
+	case err == nil && owner.Email == email && !owner.Deleted, now.Sub(held.At) < claimSettles:
 		return store.ErrExists
 	}
 	taken, err := a.logins.Update(ctx, c.ID, store.Change{

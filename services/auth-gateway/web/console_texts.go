@@ -198,6 +198,8 @@ const (
 	auditUnlockedSelf    Text = "audit.factor_unlocked.self"
 	auditRecovered       Text = "audit.factor_recovered"
 	auditRecoveredSelf   Text = "audit.factor_recovered.self"
+	auditCodes           Text = "audit.recovery_codes_made"
+	auditCodesSelf       Text = "audit.recovery_codes_made.self"
 	auditCreated         Text = "audit.user_created"
 	auditCreatedOther    Text = "audit.user_created.other"
 	auditCreatedSelf     Text = "audit.user_created.self"
@@ -258,6 +260,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"factor_locked":       {auditLocked, auditLockedSelf, auditLockedSelf},
 	"factor_unlocked":     {auditUnlocked, auditUnlockedSelf, auditUnlockedOther},
 	"factor_recovered":    {auditRecovered, auditRecoveredSelf, auditRecoveredSelf},
+	"recovery_codes_made": {auditCodes, auditCodesSelf, auditCodesSelf},
 	"user_created":        {auditCreated, auditCreatedSelf, auditCreatedOther},
 	"user_changed":        {auditChanged, auditChangedSelf, auditChangedOther},
 	"user_deleted":        {auditDeleted, auditDeletedOther, auditDeletedOther},
