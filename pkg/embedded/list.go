@@ -66,6 +66,11 @@ func (r *reader) close() {
 	}
 }
 
+// isNew tells that the store is just making the database: its file is there, and not yet what is in it.
+func isNew(err error) bool {
+	return strings.Contains(err.Error(), "no such table: "+collectionsTable)
+}
+
 // list answers a find or count, or returns nil for the store to answer it.
 func (f *front) list(cmd command, req []byte) ([]byte, error) {
 	q, ok := parseQuery(cmd)
@@ -87,7 +92,7 @@ func (f *front) list(cmd command, req []byte) ([]byte, error) {
 		return newFrame(0, requestID(req), answer)
 	case ctx.Err() != nil:
 		return newFrame(0, requestID(req), failure(maxTimeExpired, "MaxTimeMSExpired", "the list took longer than its time limit"))
-	case !errors.Is(err, errNotListed) && !errors.Is(err, os.ErrNotExist):
+	case !errors.Is(err, errNotListed) && !errors.Is(err, os.ErrNotExist) && !isNew(err):
 		f.log.Warn("cannot read a list by index", slog.String("database", cmd.db()), slog.String("collection", cmd.collection()), slog.Any("error", err))
 	}
 	return nil, nil

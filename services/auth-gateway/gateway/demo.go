@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -62,8 +63,23 @@ func demoUsers() []user {
 }
 
 // SeedDemo adds the demo portal with its accounts and settings, through a gateway that runs. What is there already
-// stays as it is, so that a restart keeps what visitors did.
+// stays as it is, so that a restart keeps what visitors did. On a machine with other work a part may not answer in time:
+// then it goes on with what is missing, until ctx ends.
 func SeedDemo(ctx context.Context, svc *service.Service) error {
+	for {
+		err := seedDemo(ctx, svc)
+		if contract.CodeOf(err) != contract.Unavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func seedDemo(ctx context.Context, svc *service.Service) error {
 	// The settings come first and the portal last: nobody can sign in before everything is there.
 	if err := seedSettings(ctx, svc); err != nil {
 		return err
