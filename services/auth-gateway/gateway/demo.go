@@ -62,13 +62,18 @@ func demoUsers() []user {
 }
 
 // SeedDemo adds the demo portal with its accounts and settings, through a gateway that runs. What is there already
-// stays as it is, so that a restart keeps what visitors did.
+// stays as it is, and who was deleted stays away, so that a restart keeps what visitors did.
 func SeedDemo(ctx context.Context, svc *service.Service) error {
 	// The settings come first and the portal last: nobody can sign in before everything is there.
 	if err := seedSettings(ctx, svc); err != nil {
 		return err
 	}
 	a := newAccounts(svc.DB)
+	if p, err := a.portals.Get(ctx, DemoPortal); err == nil {
+		return a.repair(ctx, p)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("demo portal: %w", err)
+	}
 	hashes, err := newPasswords(7168, 5)
 	if err != nil {
 		return err
