@@ -92,3 +92,17 @@ func TestB39NewRecoveryCodesAreInTheAuditLog(t *testing.T) {
 		t.Errorf("the log has %+v", page.Items)
 	}
 }
+
+// TestADeletedDemoAccountStaysDeleted: the ids of the demo are always the same, and one that was deleted must not live
+// again.
+func TestADeletedDemoAccountStaysDeleted(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	_, master := p.EnrolTOTP(admin)
+	if a := p.Do("DELETE", "/v1/admin/users/temp-acme", master, nil); a.Status != http.StatusNoContent {
+		t.Fatal(a)
+	}
+	p.Restart()
+	sut.Expect(t, p.Do("POST", "/v1/sign-ins", "", map[string]string{"email": "temp@acme.test", "password": sut.DemoPassword}), http.StatusUnauthorized, "invalid_credentials")
+	stands(t, p.BeginSignIn(agent), "enroll")
+}

@@ -63,8 +63,8 @@ func demoUsers() []user {
 }
 
 // SeedDemo adds the demo portal with its accounts and settings, through a gateway that runs. What is there already
-// stays as it is, so that a restart keeps what visitors did. On a machine with other work a part may not answer in time:
-// then it goes on with what is missing, until ctx ends.
+// stays as it is, and who was deleted stays away, so that a restart keeps what visitors did. On a machine with other work
+// a part may not answer in time: then it goes on with what is missing, until ctx ends.
 func SeedDemo(ctx context.Context, svc *service.Service) error {
 	for {
 		err := seedDemo(ctx, svc)
@@ -85,6 +85,11 @@ func seedDemo(ctx context.Context, svc *service.Service) error {
 		return err
 	}
 	a := newAccounts(svc.DB)
+	if p, err := a.portals.Get(ctx, DemoPortal); err == nil {
+		return a.repair(ctx, p)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("demo portal: %w", err)
+	}
 	hashes, err := newPasswords(7168, 5)
 	if err != nil {
 		return err
