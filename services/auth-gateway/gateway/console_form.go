@@ -162,8 +162,15 @@ func (g *gateway) postEditPerson(c *fiber.Ctx) error {
 		return g.noPerson(c, s, err)
 	}
 	page := editForm(d, typedPerson(c, web.Audience(d.Audience)))
-	grants := page.MasterAdmin && !d.MasterAdmin || page.OrganizationAdmin && !d.OrganizationAdmin
-	return g.savePerson(c, page, grants, func(s session) (func() error, error) {
+	is := d.user
+	is.Email, is.Organization, is.MasterAdmin, is.OrganizationAdmin = page.Email, page.Organization, page.MasterAdmin, page.OrganizationAdmin
+	if address, ok := canonicalEmail(page.Email); ok {
+		is.Email = address
+	}
+	if d.Audience == contract.Internal {
+		is.Organization = d.Organization
+	}
+	return g.savePerson(c, page, is.weighs(d.user), func(s session) (func() error, error) {
 		m := amendment{Name: &page.Name, Email: &page.Email}
 		if d.Audience == contract.Organization {
 			m.Organization = &page.Organization

@@ -220,7 +220,7 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 			return user{}, err
 		}
 	}
-	if is.gains(was) && !s.fresh(d.now()) {
+	if is.weighs(was) && !s.fresh(d.now()) {
 		return user{}, errStepUp
 	}
 	if is.Email != was.Email {
@@ -260,6 +260,13 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 // gains tells whether an account has admin rights that it had not: an organization's admin who moves is another's.
 func (u user) gains(was user) bool {
 	return u.MasterAdmin && !was.MasterAdmin || u.OrganizationAdmin && (!was.OrganizationAdmin || u.Organization != was.Organization)
+}
+
+// weighs tells whether a change asks for a fresh proof: it gives admin rights, shuts an admin out, or moves the address by
+// which an admin, or somebody whom a provider vouches for, is found.
+func (u user) weighs(was user) bool {
+	admin := was.MasterAdmin || was.OrganizationAdmin
+	return u.gains(was) || admin && u.Disabled && !was.Disabled || u.Email != was.Email && (admin || was.Federated)
 }
 
 // detail says what was changed: fields, and of names and rights before and after.

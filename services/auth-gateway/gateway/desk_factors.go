@@ -16,6 +16,9 @@ func (d *desk) permits(s session, p dossier) permits {
 	no := func(why string) permit { return permit{Why: why} }
 	fresh := permit{Allowed: true, StepUp: !s.fresh(d.now())}
 	out := permits{yes, yes, yes, fresh, yes, fresh, fresh, yes}
+	if p.MasterAdmin || p.OrganizationAdmin {
+		out.Disable = fresh
+	}
 	if !s.Who.MasterAdmin {
 		only := no("Only a Master Admin may do this.")
 		out.Amend, out.Grant, out.Disable, out.Delete, out.Link, out.EndSessions = only, only, only, only, only, only
