@@ -209,5 +209,6 @@ func newLog(vars map[string]string) (*slog.Logger, error) {
 	return service.NewLog(os.Stderr, s.Level), err
 }
 
-// startBound is how long everything together may take to start.
-const startBound = 60 * time.Second
+// startBound is how long everything together may take to start. It is long for the sake of a large installation whose
+// documents get new indexes; a part that does not answer is told of within half a minute.
+const startBound = 10 * time.Minute

@@ -90,8 +90,8 @@ func startProduct(ctx context.Context, binary, dir string, flags ...string) (*pr
 				return p, nil
 			}
 		}
-		if time.Since(begin) > time.Minute {
-			return nil, errors.Join(fmt.Errorf("not ready after a minute:\n%s", p.output), p.stop())
+		if time.Since(begin) > 5*time.Minute { // the first start among many people builds their indexes
+			return nil, errors.Join(fmt.Errorf("not ready after five minutes:\n%s", p.output), p.stop())
 		}
 		<-tick
 	}
