@@ -219,7 +219,7 @@ func insertModels(dir string, master change) (err error) {
 		insert("auth_gateway", "users", doc(
 			"_id", portal+"/"+id, "portal", portal, "user", id, "email", id+"@bench.test", "name", "Person "+id,
 			"audience", string(audience), "password", hash, "master_admin", id == master.id(),
-			"population", string(audience), "name_key", "person-"+id+"~"+id, "surname_key", id+"-person~"+id, "signed_in", true, "last_sign_in_at", since,
+			"population", string(audience), "name_key", "person-"+id+"~"+id, "surname_key", id+"-person~"+id, "signed_in", true,
 			"mirror", doc(
 				"rev", int64(1), "enrolled_in", int64(1), "skipped_in", int64(0), "skipped_opt_out", int64(0), "factor", string(factor),
 				"enrolment", "e"+id, "since", since, "locked", false, "opened_at", since,

@@ -361,5 +361,8 @@ func (d *desk) removeAccount(ctx context.Context, who contract.Account, note con
 	if err := errors.Join(d.accounts.disclaim(ctx, who.Portal, u.Email, who.User), d.accounts.disclaimIdentity(ctx, u)); err != nil {
 		return err
 	}
+	if err := d.accounts.arrivals.Delete(ctx, u.ID); err != nil {
+		return err
+	}
 	return d.accounts.users.Delete(ctx, u.ID)
 }

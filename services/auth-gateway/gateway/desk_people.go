@@ -38,7 +38,11 @@ func (d *desk) people(ctx context.Context, s session, l listing) (peoplePage, er
 	if err != nil {
 		return peoplePage{}, err
 	}
-	return d.accounts.list(ctx, sight{s.Portal, r.Now, d.now()}, l)
+	page, err := d.accounts.list(ctx, sight{s.Portal, r.Now, d.now()}, l)
+	if err != nil {
+		return peoplePage{}, err
+	}
+	return page, d.accounts.arrivalsOf(ctx, page.Items)
 }
 
 // check puts a listing right, or says what is wrong with it.
@@ -126,7 +130,7 @@ func (a accounts) batch(ctx context.Context, l listing, ranges []span, at cursor
 
 // card is an account as a list shows it.
 func (s sight) card(u user) card {
-	c := card{user: u, Standing: s.standing(u), LastSignInAt: u.LastSignInAt}
+	c := card{user: u, Standing: s.standing(u)}
 	if c.Standing == contract.Enrolled {
 		c.Factor = u.Mirror.info()
 	}
@@ -155,6 +159,9 @@ func (d *desk) person(ctx context.Context, s session, id string) (dossier, error
 		return dossier{}, err
 	}
 	out := dossier{card: sight{s.Portal, r.Now, d.now()}.card(u), Sessions: d.seats(s, who)}
+	if out.LastSignInAt, err = d.accounts.lastArrival(ctx, u); err != nil {
+		return dossier{}, err
+	}
 	if s.Who.MasterAdmin && u.MasterAdmin {
 		p, err := d.accounts.portals.Get(ctx, s.Portal)
 		if err != nil {

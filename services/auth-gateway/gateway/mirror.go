@@ -96,20 +96,33 @@ type arrivals struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex
-	pending map[contract.Account]time.Time
+	pending map[contract.Account]lately
 	wake    chan struct{}
 }
 
-func newArrivals(a accounts, log *slog.Logger) *arrivals {
-	return &arrivals{accounts: a, log: log, pending: make(map[contract.Account]time.Time), wake: make(chan struct{}, 1)}
+// lately is a sign-in that is to be written; see accounts.arrived.
+type lately struct {
+	at   time.Time
+	news bool
 }
 
-// note says that a person has signed in.
-func (a *arrivals) note(who contract.Account, at time.Time) {
-	a.mu.Lock()
-	if a.pending[who].Before(at) {
-		a.pending[who] = at
+// and is the later of two, with the news of both.
+func (l lately) and(other lately) lately {
+	if l.at.Before(other.at) {
+		l.at = other.at
 	}
+	l.news = l.news || other.news
+	return l
+}
+
+func newArrivals(a accounts, log *slog.Logger) *arrivals {
+	return &arrivals{accounts: a, log: log, pending: make(map[contract.Account]lately), wake: make(chan struct{}, 1)}
+}
+
+// note says that a person has signed in, and whether that is news to lists.
+func (a *arrivals) note(who contract.Account, at time.Time, news bool) {
+	a.mu.Lock()
+	a.pending[who] = a.pending[who].and(lately{at, news})
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -136,15 +149,13 @@ func (a *arrivals) run(ctx context.Context) {
 func (a *arrivals) flush(ctx context.Context) {
 	a.mu.Lock()
 	batch := a.pending
-	a.pending = make(map[contract.Account]time.Time)
+	a.pending = make(map[contract.Account]lately)
 	a.mu.Unlock()
-	for who, at := range batch {
-		if err := a.accounts.arrived(ctx, who, at); err != nil {
+	for who, l := range batch {
+		if err := a.accounts.arrived(ctx, who, l.at, l.news); err != nil {
 			a.log.Warn("last sign-in not noted yet", slog.Any("error", err))
 			a.mu.Lock()
-			if a.pending[who].Before(at) {
-				a.pending[who] = at
-			}
+			a.pending[who] = a.pending[who].and(l)
 			a.mu.Unlock()
 		}
 	}

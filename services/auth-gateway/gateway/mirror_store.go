@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
 
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
@@ -60,11 +62,54 @@ func (a accounts) opened(ctx context.Context, who contract.Account, at time.Time
 	return err
 }
 
-// arrived notes a sign-in. Who signs in has a factor that is open, if any.
-func (a accounts) arrived(ctx context.Context, who contract.Account, at time.Time) error {
-	_, err := a.users.Update(ctx, who.Portal+"/"+who.User, store.Change{Update: bson.D{
-		{Key: "$max", Value: bson.D{{Key: "last_sign_in_at", Value: at}, {Key: "mirror.opened_at", Value: at}}},
-		{Key: "$set", Value: bson.D{{Key: "signed_in", Value: true}, {Key: "mirror.locked", Value: false}}},
-	}})
+// arrival is when a person last signed in. It is kept apart from the account, by the same _id: it changes at every
+// sign-in, and a change of the account is one of all its indexes.
+type arrival struct {
+	ID string    `bson:"_id"`
+	At time.Time `bson:"at"`
+}
+
+// arrived notes a sign-in. Where it is news to lists (the first one, or one with a factor that they hold to be closed),
+// the account is changed as well.
+func (a accounts) arrived(ctx context.Context, who contract.Account, at time.Time, news bool) error {
+	id := who.Portal + "/" + who.User
+	if news {
+		_, err := a.users.Update(ctx, id, store.Change{Update: bson.D{
+			{Key: "$max", Value: bson.D{{Key: "mirror.opened_at", Value: at}}},
+			{Key: "$set", Value: bson.D{{Key: "signed_in", Value: true}, {Key: "mirror.locked", Value: false}}},
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	_, err := a.arrivals.Update(ctx, id, store.Change{Update: bson.D{{Key: "$max", Value: bson.D{{Key: "at", Value: at}}}}, Upsert: true})
 	return err
+}
+
+// lookups is how many documents one page reads at once.
+const lookups = 8
+
+// arrivalsOf fills in when the people of a page last signed in: one read by _id each.
+func (a accounts) arrivalsOf(ctx context.Context, page []card) error {
+	var group errgroup.Group
+	group.SetLimit(lookups)
+	for i := range page {
+		group.Go(func() (err error) {
+			page[i].LastSignInAt, err = a.lastArrival(ctx, page[i].user)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// lastArrival is when a person last signed in, or nil.
+func (a accounts) lastArrival(ctx context.Context, u user) (*time.Time, error) {
+	if !u.SignedIn {
+		return nil, nil //nolint:nilnil // never is an answer
+	}
+	last, err := a.arrivals.Get(ctx, u.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil //nolint:nilnil // not noted yet
+	}
+	return &last.At, err
 }

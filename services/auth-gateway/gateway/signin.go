@@ -77,7 +77,7 @@ type signIns struct {
 	now       func() time.Time
 	log       *slog.Logger
 	// arrived is told of every session that is opened; it returns at once.
-	arrived func(contract.Account, time.Time)
+	arrived func(who contract.Account, at time.Time, news bool)
 }
 
 // fieldSealer seals and opens the secret fields of messages.
@@ -292,7 +292,7 @@ func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome
 		}
 		return outcome{}, err
 	}
-	f.arrived(s.account(), f.now())
+	f.arrived(s.account(), f.now(), !u.SignedIn || u.Mirror.Locked)
 	return outcome{signIn: s, session: &v, token: token}, nil
 }
 

@@ -77,12 +77,11 @@ type user struct {
 	Deleted bool `bson:"deleted,omitempty"`
 
 	// What lists are made from: see directory.go and mirror.go. No sign-in is decided by it.
-	Population   string     `bson:"population"`
-	NameKey      string     `bson:"name_key"`
-	SurnameKey   string     `bson:"surname_key"`
-	SignedIn     bool       `bson:"signed_in"`
-	LastSignInAt *time.Time `bson:"last_sign_in_at,omitempty"`
-	Mirror       mirror     `bson:"mirror"`
+	Population string `bson:"population"`
+	NameKey    string `bson:"name_key"`
+	SurnameKey string `bson:"surname_key"`
+	SignedIn   bool   `bson:"signed_in"`
+	Mirror     mirror `bson:"mirror"`
 
 	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
 }
@@ -102,6 +101,7 @@ type accounts struct {
 	logins        store.Collection[login]
 	users         store.Collection[user]
 	organizations store.Collection[organization]
+	arrivals      store.Collection[arrival]
 }
 
 // The collections.
@@ -113,7 +113,7 @@ const (
 func newAccounts(db *store.DB) accounts {
 	return accounts{
 		store.Of[portal](db, portalsCollection), store.Of[login](db, "logins"), store.Of[user](db, usersCollection),
-		store.Of[organization](db, "organizations"),
+		store.Of[organization](db, "organizations"), store.Of[arrival](db, "arrivals"),
 	}
 }
 
