@@ -278,7 +278,11 @@ func TestB09TwinsBecomeOneAccount(t *testing.T) {
 // An operator cannot set what would be unsafe.
 func TestB09AProviderIsCheckedWhenItIsSet(t *testing.T) {
 	h := openHouse(t)
-	db, keys := h.w.DB(contract.AuthGateway), h.w.Keys(contract.AuthGateway)
+	db, keys, office := h.w.DB(contract.AuthGateway), h.w.Keys(contract.AuthGateway), h.office()
+	set := func(portal string, p gateway.Provider) error {
+		_, err := office.SetProvider(t.Context(), keys, portal, p, "operator:test")
+		return err
+	}
 	good := newHostile(t).provider()
 	for name, bend := range map[string]func(*gateway.Provider){
 		"clear text":    func(p *gateway.Provider) { p.Issuer = "http://login.example.com" },
@@ -293,11 +297,11 @@ func TestB09AProviderIsCheckedWhenItIsSet(t *testing.T) {
 		"no openid":     func(p *gateway.Provider) { p.Scopes = []string{"email"} },
 	} {
 		p := good
-		if bend(&p); gateway.SetProvider(t.Context(), db, keys, gateway.DemoPortal, p) == nil {
+		if bend(&p); set(gateway.DemoPortal, p) == nil {
 			t.Errorf("%s was taken", name)
 		}
 	}
-	if err := gateway.SetProvider(t.Context(), db, keys, "nowhere", good); err == nil {
+	if err := set("nowhere", good); err == nil {
 		t.Error("a portal that is not there took a provider")
 	}
 	good.Domains = []string{"Demo.TEST", "b\u00fccher.example"}
@@ -306,10 +310,10 @@ func TestB09AProviderIsCheckedWhenItIsSet(t *testing.T) {
 	if err != nil || len(all) != 1 || strings.Join(all[0].Domains, " ") != "demo.test xn--bcher-kva.example" || !all[0].ClientSecret.Empty() {
 		t.Errorf("the portal has %+v, %v", all, err)
 	}
-	if err := gateway.RemoveProvider(t.Context(), db, gateway.DemoPortal, good.ID); err != nil {
+	if _, err := office.RemoveProvider(t.Context(), gateway.DemoPortal, good.ID, "operator:test"); err != nil {
 		t.Error(err)
 	}
-	if err := gateway.RemoveProvider(t.Context(), db, gateway.DemoPortal, good.ID); err == nil {
+	if _, err := office.RemoveProvider(t.Context(), gateway.DemoPortal, good.ID, "operator:test"); err == nil {
 		t.Error("a provider was removed twice")
 	}
 }

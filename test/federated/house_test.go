@@ -58,10 +58,20 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// office is what an operator's commands work with.
+func (h *house) office() *gateway.Office {
+	h.t.Helper()
+	o, err := gateway.OpenOffice(h.t.Context(), h.w.DB(contract.AuthGateway), h.w.Clock, h.base)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return o
+}
+
 // trusts makes the portal trust a provider. It must be said before the first request: gateways look again only now and then.
 func (h *house) trusts(p gateway.Provider) {
 	h.t.Helper()
-	if err := gateway.SetProvider(h.t.Context(), h.w.DB(contract.AuthGateway), h.w.Keys(contract.AuthGateway), gateway.DemoPortal, p); err != nil {
+	if _, err := h.office().SetProvider(h.t.Context(), h.w.Keys(contract.AuthGateway), gateway.DemoPortal, p, "operator:test"); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -109,12 +109,12 @@ func (g *gateway) apiUser(ctx context.Context, in *UserPath) (*personAnswer, err
 type amendUserRequest struct {
 	UserPath
 	Body struct {
-		Email             *string `json:"email,omitempty" maxLength:"254"`
+		Email             *string `json:"email,omitempty" maxLength:"254" doc:"Moving an admin's address, or that of a federated account, needs a fresh proof like master_admin."`
 		Name              *string `json:"name,omitempty" maxLength:"400"`
 		Organization      *string `json:"organization,omitempty" maxLength:"400"`
 		MasterAdmin       *bool   `json:"master_admin,omitempty" doc:"Giving it needs a sign-in with a second factor, or a step-up, at most five minutes old."`
 		OrganizationAdmin *bool   `json:"organization_admin,omitempty" doc:"The same."`
-		Disabled          *bool   `json:"disabled,omitempty"`
+		Disabled          *bool   `json:"disabled,omitempty" doc:"Shutting an admin out needs a fresh proof like master_admin."`
 		Reason            string  `json:"reason,omitempty" maxLength:"2000" doc:"For the audit log."`
 	}
 }

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"sallyport/pkg/bus"
-	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
@@ -35,30 +32,8 @@ type Provider struct {
 	Scopes []string
 }
 
-// ErrNoPortal is returned where there is no portal of the given id, or no provider of the given id in it.
-var ErrNoPortal = errors.New("there is no such portal or provider")
-
-// SetProvider adds a sign-in provider to a portal, or replaces the one of the same id. Running gateways see it within
-// ten seconds. It does not ask the provider anything: one that is down may be set.
-func SetProvider(ctx context.Context, db *store.DB, keys *seal.Keys, portalID string, p Provider) error {
-	kept, err := p.sealed(keys, portalID)
-	if err != nil {
-		return err
-	}
-	return portalChanged(ctx, db, portalID, "sign-in provider set", p.ID, func(l bus.Letter) error {
-		return setProvider(ctx, db, portalID, kept, l)
-	})
-}
-
-// RemoveProvider takes a sign-in provider from a portal. Its people stay signed in, and cannot sign in again.
-func RemoveProvider(ctx context.Context, db *store.DB, portalID, id string) error {
-	if !slug.MatchString(id) {
-		return fmt.Errorf("provider %q: %w", id, ErrNoPortal)
-	}
-	return portalChanged(ctx, db, portalID, "sign-in provider removed", id, func(l bus.Letter) error {
-		return removeProvider(ctx, db, portalID, id, l)
-	})
-}
+// ErrNoPortal is returned where there is no portal of the given id.
+var ErrNoPortal = errors.New("there is no such portal")
 
 // Providers lists the sign-in providers of a portal, without their secrets.
 func Providers(ctx context.Context, db *store.DB, portalID string) ([]Provider, error) {
@@ -74,28 +49,6 @@ func Providers(ctx context.Context, db *store.DB, portalID string) ([]Provider, 
 		out = append(out, Provider{ID: v.ID, Name: v.Name, Issuer: v.Issuer, ClientID: v.ClientID, Domains: v.Domains, TrustEmail: v.TrustEmail, Scopes: v.Scopes})
 	}
 	return out, nil
-}
-
-// portalChanged writes a change of a portal with the letter that tells the audit log: a running gateway delivers it.
-func portalChanged(ctx context.Context, db *store.DB, portalID, reason, providerID string, change func(bus.Letter) error) error {
-	now := time.Now().UTC() // real time: an operator's command has no other clock
-	note := contract.AuditNote{
-		Portal: portalID, Action: contract.AuditPortalChanged, Actor: "operator", Reason: reason,
-		Detail: map[string]string{"provider": providerID}, At: now,
-	}
-	letter, err := bus.NewLetter(ctx, contract.AccountChanged, "account-"+bus.NewID(), note, now)
-	if err != nil {
-		return err
-	}
-	// Only the note is written here; the outbox of a gateway finds and relays it.
-	if err := store.NewOutbox(db, nil, nil).Note(ctx, portalsCollection, portalID, letter); err != nil {
-		return err
-	}
-	err = change(letter)
-	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("portal %q, provider %q: %w", portalID, providerID, ErrNoPortal)
-	}
-	return err
 }
 
 // sealed returns what is kept of a provider in a portal.

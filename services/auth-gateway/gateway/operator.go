@@ -225,7 +225,8 @@ func (o *Office) Enable(ctx context.Context, who contract.Account, actor, reason
 	return entry, o.accounts.enable(ctx, u, letter)
 }
 
-// SetProvider is [SetProvider] by a named actor; it returns the entry for the audit log.
+// SetProvider adds a sign-in provider to a portal, or replaces the one of the same id, and returns the entry for the audit
+// log. Running gateways see it within [portalsEvery]. It does not ask the provider anything: one that is down may be set.
 func (o *Office) SetProvider(ctx context.Context, keys *seal.Keys, portalID string, p Provider, actor string) (contract.AuditRequest, error) {
 	kept, err := p.sealed(keys, portalID)
 	if err != nil {
@@ -236,7 +237,8 @@ func (o *Office) SetProvider(ctx context.Context, keys *seal.Keys, portalID stri
 	})
 }
 
-// RemoveProvider is [RemoveProvider] by a named actor; it returns the entry for the audit log.
+// RemoveProvider takes a sign-in provider from a portal, and returns the entry for the audit log. Its people stay signed
+// in, and cannot sign in again.
 func (o *Office) RemoveProvider(ctx context.Context, portalID, id, actor string) (contract.AuditRequest, error) {
 	if !slug.MatchString(id) {
 		return contract.AuditRequest{}, invalid("id", "%q is no id of a provider.", id)
