@@ -230,3 +230,19 @@ func TestB34APortalsBrandingIsChangedAndShown(t *testing.T) {
 		t.Errorf("the audit log has %d entries of it, want 1", len(log))
 	}
 }
+
+// TestB32ShuttingAnAdminOutAsksForAProof: an admin's address, and shutting an admin out, are as good as rights; who finds
+// an open session must not have them for the asking. Other people's addresses need the session alone.
+func TestB32ShuttingAnAdminOutAsksForAProof(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key, master := p.EnrolTOTP(admin)
+	p.Advance(6 * time.Minute)
+	for _, change := range []map[string]any{{"disabled": true}, {"email": "sven@demo.test"}} {
+		sut.Expect(t, p.Do("PATCH", "/v1/admin/users/second-demo", master, change), http.StatusForbidden, "step_up_required")
+	}
+	sut.Expect(t, p.Do("PATCH", "/v1/admin/users/entra-demo", master, map[string]any{"email": "elif@demo.test"}), http.StatusForbidden, "step_up_required")
+	sut.Want[person](t, http.StatusOK, p.Do("PATCH", "/v1/admin/users/agent-demo", master, map[string]any{"email": "amir@demo.test"}))
+	p.StepUp(master, key)
+	sut.Want[person](t, http.StatusOK, p.Do("PATCH", "/v1/admin/users/second-demo", master, map[string]any{"disabled": true}))
+}
