@@ -62,6 +62,8 @@ var (
 	SMSUnlock = Call[UnlockRequest, UnlockReply]{"sallyport.call.sms.unlock", SMSDispatcher, "Open a telephone that wrong codes have locked."}
 	// SMSDeliveries lists text messages, newest first.
 	SMSDeliveries = Call[DeliveriesRequest, DeliveriesPage]{"sallyport.call.sms.deliveries", SMSDispatcher, "Which text messages were sent, or failed, newest first?"}
+	// SMSTraffic tells per country how many texts were answered, and whether the country is stopped.
+	SMSTraffic = Call[TrafficRequest, TrafficReply]{"sallyport.call.sms.traffic", SMSDispatcher, "How many texts went to each country, how many were answered, and is one stopped?"}
 )
 
 // Empty is a reply that says no more than yes.
@@ -250,6 +252,9 @@ const (
 	AuditPortalCreated      AuditAction = "portal_created"
 	AuditPortalChanged      AuditAction = "portal_changed"
 	AuditBreakGlass         AuditAction = "break_glass"
+	AuditTextsLimited       AuditAction = "texts_limited"
+	AuditTextsStopped       AuditAction = "texts_stopped"
+	AuditTextsResumed       AuditAction = "texts_resumed"
 )
 
 // AuditActions lists every action, in the order of a menu.
@@ -259,6 +264,7 @@ func AuditActions() []AuditAction {
 		AuditEnrolmentEnabled, AuditSettingsChanged, AuditChallengeEnded, AuditFactorLocked, AuditFactorUnlocked,
 		AuditFactorRecovered, AuditRecoveryCodes, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink,
 		AuditPasswordSet, AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
+		AuditTextsLimited, AuditTextsStopped, AuditTextsResumed,
 	}
 }
 
@@ -366,6 +372,32 @@ type DeliveryInfo struct {
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	// VerifiedAt is when its code was typed.
 	VerifiedAt time.Time `json:"verified_at,omitzero"`
+}
+
+// TrafficRequest asks [SMSTraffic].
+type TrafficRequest struct {
+	Portal string `json:"portal"`
+}
+
+// TrafficReply is the reply of [SMSTraffic]: the countries that were texted or are stopped, by their names' order.
+type TrafficReply struct {
+	Countries []CountryTraffic `json:"countries"`
+	// BudgetSpent is true while no text is sent because the installation's budget of the day is spent.
+	BudgetSpent bool `json:"budget_spent,omitempty"`
+}
+
+// CountryTraffic is how the texts of a portal to one country fared of late.
+type CountryTraffic struct {
+	// Country is a region of ISO 3166-1 alpha-2.
+	Country string `json:"country"`
+	// Sent counts texts of the last 24 hours whose codes are over: answered, replaced or expired. Answered counts
+	// those of them whose code was typed.
+	Sent     int `json:"sent"`
+	Answered int `json:"answered"`
+	// StoppedUntil is set while nothing is sent there because too few codes came back.
+	StoppedUntil *time.Time `json:"stopped_until,omitempty"`
+	// Recorded is true where the stop is recorded only: texts go out all the same.
+	Recorded bool `json:"recorded,omitempty"`
 }
 
 // SettingsRequest asks [PolicySettings].
@@ -505,6 +537,8 @@ type SMSOpenRequest struct {
 	// PortalName and Host stand in the text; Host is that of the portal's public URL.
 	PortalName string `json:"portal_name"`
 	Host       string `json:"host"`
+	// Network is the /24 (IPv6: /64) that the request came from; empty where it is not known.
+	Network string `json:"network,omitempty"`
 }
 
 // SMSOpenReply is the reply of [SMSOpen].
@@ -555,6 +589,8 @@ type SMSStatusReply struct {
 	// Reason is a [FailureReason] when the delivery failed.
 	Reason   FailureReason `json:"reason,omitempty"`
 	ResendAt time.Time     `json:"resend_at"`
+	// RequestedAt is when the challenge was asked for; zero without one.
+	RequestedAt time.Time `json:"requested_at,omitzero"`
 	// Destination shows the last four digits only.
 	Destination string `json:"destination,omitempty"`
 	// Lock is that of the person's telephone; nil while open.

@@ -49,22 +49,32 @@ type Error struct {
 	// ClockOffset is how many seconds the authenticator's clock is ahead (positive) or behind (negative), set on an
 	// [InvalidCode] once two right codes in a row lay outside the window.
 	ClockOffset *int `json:"clock_offset,omitempty"`
-	// Field names the input that is wrong ([InvalidRequest]), Reason says how (there, and of an [InvalidCode] that is
-	// no code at all), for pages in other languages.
+	// Field names the input that is wrong ([InvalidRequest]), Reason says how (there, of an [InvalidCode] that is no
+	// code at all, and of a [RateLimited] text message), for pages in other languages.
 	Field  string `json:"field,omitempty"`
 	Reason Reason `json:"reason,omitempty"`
 }
 
-// Reason is why an input is refused: a closed set, finer than the code.
+// Reason is why something is refused: a closed set, finer than the code.
 type Reason string
 
-// Why a telephone number, or a code, is refused.
+// Why a telephone number, a code, or a text message is refused.
 const (
 	PhoneNotANumber Reason = "phone_invalid" // not a whole number
 	PhoneCountry    Reason = "phone_country" // of a country that is not texted
 	PhoneKind       Reason = "phone_kind"    // not a mobile number
 
 	CodeMalformed Reason = "code_malformed" // not six digits; it was not counted
+
+	// Of a [RateLimited] text message: which limit was reached. Each is a [Guard] of the same name.
+	LimitPerson     Reason = "limit_person"
+	LimitNumber     Reason = "limit_number"
+	LimitPrefix     Reason = "limit_prefix"
+	LimitNetwork    Reason = "limit_network"
+	LimitCountry    Reason = "limit_country"
+	LimitPortal     Reason = "limit_portal"
+	LimitConversion Reason = "limit_conversion" // the country is stopped
+	LimitBudget     Reason = "limit_budget"     // of the day
 )
 
 // Error returns code and sentence.

@@ -68,6 +68,12 @@ var (
 	// AccountChanged: something about a portal, its accounts or sessions was changed. The audit log has it even if the
 	// direct call was lost.
 	AccountChanged = Event[AuditNote]{"sallyport.fact.account.changed", StreamFacts, []Service{AuthGateway}, []Service{Policy}, "A portal, an account or somebody's sessions were changed; audited even if the direct call was lost."}
+	// TextsLimited: a limit on text messages was reached; told once per limit, subject and window.
+	TextsLimited = Event[LimitFact]{"sallyport.fact.texts.limited", StreamFacts, []Service{SMSDispatcher}, []Service{Policy}, "A limit on text messages was reached."}
+	// TextsStopped: a country is no longer texted for a portal, because too few codes come back from there.
+	TextsStopped = Event[StopFact]{"sallyport.fact.texts.stopped", StreamFacts, []Service{SMSDispatcher}, []Service{Policy}, "A country is no longer texted, because too few codes come back."}
+	// TextsResumed: an operator ended a stop.
+	TextsResumed = Event[StopFact]{"sallyport.fact.texts.resumed", StreamFacts, []Service{SMSDispatcher}, []Service{Policy}, "An operator has a stopped country texted again."}
 	// FactorRecovered: a recovery code was spent. policy-svc resets the person if the direct call was lost.
 	FactorRecovered = Event[RecoveryFact]{"sallyport.fact.factor.recovered", StreamFacts, []Service{TOTP}, []Service{Policy}, "A recovery code was spent; the person is reset even if the direct call was lost."}
 )
@@ -76,6 +82,9 @@ var (
 type ChallengeRequest struct {
 	Account
 	Challenge string `json:"challenge"`
+	// ExpiresAt is when the challenge's code expires: a job that waited longer is laid aside without a look at its
+	// record, so that younger ones are not late because of it. Zero: not known.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // PersonFact is something that happened to a person.
@@ -165,6 +174,58 @@ type LockFact struct {
 	// Until is nil when the factor is disabled until recovery or reset.
 	Until *time.Time `json:"until,omitempty"`
 	At    time.Time  `json:"at"`
+}
+
+// Guard is a limit on text messages.
+type Guard string
+
+// The guards, in the order in which they are asked.
+const (
+	GuardPerson     Guard = "person"
+	GuardNumber     Guard = "number"
+	GuardPrefix     Guard = "prefix"
+	GuardNetwork    Guard = "network"
+	GuardCountry    Guard = "country"
+	GuardPortal     Guard = "portal"
+	GuardConversion Guard = "conversion"
+	GuardBudget     Guard = "budget"
+)
+
+// Guards lists every guard.
+func Guards() []Guard {
+	return []Guard{GuardPerson, GuardNumber, GuardPrefix, GuardNetwork, GuardCountry, GuardPortal, GuardConversion, GuardBudget}
+}
+
+// LimitFact is the payload of [TextsLimited].
+type LimitFact struct {
+	// Account is whose request met the limit first.
+	Account
+	Guard Guard `json:"guard"`
+	// Subject is what the limit is about, as an admin may see it: a masked number, a network, a country; empty for a
+	// person, a portal and the budget.
+	Subject string `json:"subject,omitempty"`
+	// Limit is how many unanswered texts (of the budget: texts) are allowed in WindowSeconds.
+	Limit         int `json:"limit"`
+	WindowSeconds int `json:"window_seconds"`
+	// Recorded is true where the guard only records: the text went out.
+	Recorded bool      `json:"recorded,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// StopFact is the payload of [TextsStopped] and [TextsResumed].
+type StopFact struct {
+	Portal  string `json:"portal"`
+	Country string `json:"country"`
+	// Sent and Answered are the counts that led to the stop.
+	Sent     int `json:"sent"`
+	Answered int `json:"answered"`
+	// Until is when texts are sent again by themselves ([TextsStopped] only).
+	Until *time.Time `json:"until,omitempty"`
+	// Actor and Reason say who ended the stop, and why ([TextsResumed] only).
+	Actor    string    `json:"actor,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Recorded bool      `json:"recorded,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // RecoveryFact is the payload of [FactorRecovered].
