@@ -87,7 +87,10 @@ type dispatcher struct {
 	sender   *sender
 	gate     *gate
 	metrics  *metrics
+	hands    hands
 	code     func() (secret.String, error)
+	// announce tells an outcome: at least once, and what is told twice is stored once.
+	announce func(context.Context, contract.ChallengeFact) error
 }
 
 // Start starts the service.
@@ -119,8 +122,11 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	}
 	m := newMetrics(svc.Registerer())
 	d := &dispatcher{
-		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused), metrics: m,
+		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
+		announce: func(ctx context.Context, f contract.ChallengeFact) error {
+			return bus.Publish(ctx, svc.Bus, contract.ChallengeEnded, "challenge-"+f.Challenge, f)
+		},
 	}
 	d.office = &Office{records: r, clock: svc.Clock, relay: svc.Outbox.Relay}
 	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
