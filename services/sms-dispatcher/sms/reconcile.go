@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,8 +70,10 @@ func (s *sweep) once(ctx context.Context) (more bool, err error) {
 		all = append(all, old...)
 	}
 	s.measure(all, now)
-	// Replicas that look at the same page begin at different ends of it.
-	rand.Shuffle(len(young), func(i, k int) { young[i], young[k] = young[k], young[i] })
+	// Replicas look at the same page: among as many as are sent at once, each takes them as they come.
+	for some := range slices.Chunk(young, s.d.settings.Workers) {
+		rand.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
+	}
 	begun := 0
 	for _, c := range all {
 		if !s.d.sendable(c, now) || !s.d.hands.take(c.ID) {
