@@ -43,7 +43,7 @@ func DeadSubject(s Service) string { return "sallyport.dead." + string(s) }
 // Every event. "Job" subjects are work for one service, "fact" subjects say what happened.
 var (
 	// ChallengeRequested makes sms-dispatcher send the challenge that [SMSOpen] wrote. Without that record nothing
-	// is sent. The code is made when the event is consumed and never travels on the bus.
+	// is sent. The code is part of the record, sealed, and never travels on the bus.
 	ChallengeRequested = Event[ChallengeRequest]{"sallyport.job.challenge.requested", StreamJobs, []Service{AuthGateway}, []Service{SMSDispatcher}, "Send the text message of this challenge."}
 
 	// EnrolmentStarted: somebody began to enrol.
