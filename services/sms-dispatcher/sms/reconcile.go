@@ -72,7 +72,7 @@ func (s *sweep) once(ctx context.Context) (more bool, err error) {
 	s.measure(all, now)
 	// Replicas look at the same page: among as many as are sent at once, each takes them as they come.
 	for some := range slices.Chunk(young, s.d.settings.Workers) {
-		rand.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
+		rand.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] }) //nolint:gosec // spreading load needs no secret
 	}
 	begun := 0
 	for _, c := range all {

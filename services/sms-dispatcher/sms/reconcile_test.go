@@ -22,8 +22,13 @@ func TestWhichJobsAreLaidAside(t *testing.T) {
 		age  time.Duration // of the challenge
 		want lateness
 	}{
-		{-time.Second, notLate}, {0, notLate}, {grace - time.Millisecond, notLate}, {grace, lateWaited},
-		{codeLife - time.Millisecond, lateWaited}, {codeLife, lateExpired}, {24 * time.Hour, lateExpired},
+		{-time.Second, notLate},
+		{0, notLate},
+		{grace - time.Millisecond, notLate},
+		{grace, lateWaited},
+		{codeLife - time.Millisecond, lateWaited},
+		{codeLife, lateExpired},
+		{24 * time.Hour, lateExpired},
 	} {
 		if got := tooLate(now.Add(codeLife-c.age), now); got != c.want {
 			t.Errorf("a job of a challenge %v old: %q, want %q", c.age, got, c.want)
