@@ -113,7 +113,7 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	if o.MaxDeliver == 0 {
 		o.MaxDeliver = 20
 	}
-	name := string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(ev.Subject, "sallyport."), ".", "-")
+	name := b.durable(ev.Subject)
 	// Work in hand is finished at stop, so its context is not the starter's.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	slots, stopping := make(chan struct{}, o.Workers), make(chan struct{})
@@ -192,6 +192,25 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	b.consumers = append(b.consumers, &consumer{stop: func() { close(stopping) }, ended: ended, cancel: cancel})
 	b.mu.Unlock()
 	return nil
+}
+
+// durable names the consumer that the replicas of this service share for a subject.
+func (b *Bus) durable(subject string) string {
+	return string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(subject, "sallyport."), ".", "-")
+}
+
+// Backlog tells how much of ev this service, all its replicas together, has not been given yet, and how much it was
+// given and has not answered for. It asks the server each time. A consumer or stream that is gone is an error: its
+// backlog is not known, and not empty either.
+func Backlog[T any](ctx context.Context, b *Bus, ev contract.Event[T]) (pending, unacknowledged uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, string(ev.Stream), b.durable(ev.Subject)) // asks for its state, too
+	if err != nil {
+		return 0, 0, fmt.Errorf("backlog of %s: %w", ev.Subject, err)
+	}
+	info := c.CachedInfo()
+	return info.NumPending, uint64(max(0, info.NumAckPending)), nil //nolint:gosec // not negative
 }
 
 // lost tells whether the server knows for sure that there is no such consumer.

@@ -327,6 +327,38 @@ func TestConsumeOutlivesItsConsumerAndStream(t *testing.T) {
 	arrives("d")
 }
 
+// What waits and what is in hand is counted for the service, not for the replica.
+func TestBacklog(t *testing.T) {
+	s := serve(t)
+	b, other := s.connect(contract.Policy), s.connect(contract.Policy)
+	if _, _, err := Backlog(t.Context(), b, job); err == nil {
+		t.Error("the backlog of a consumer that nobody made is known")
+	}
+	release, begun := make(chan struct{}), make(chan struct{}, 10)
+	if err := Consume(t.Context(), b, job, ConsumeOptions{Workers: 1}, func(context.Context, Delivery[note]) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := Publish(t.Context(), b, job, fmt.Sprint(i), note{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-begun
+	eventually(t, 5*time.Second, "two are given out, eight wait", func() bool {
+		pending, unacknowledged, err := Backlog(t.Context(), other, job)
+		return err == nil && pending == 8 && unacknowledged == 2
+	})
+	close(release)
+	eventually(t, 5*time.Second, "nothing waits", func() bool {
+		pending, unacknowledged, err := Backlog(t.Context(), other, job)
+		return err == nil && pending == 0 && unacknowledged == 0
+	})
+}
+
 func TestLetterKeepsItsForm(t *testing.T) {
 	at := time.Date(2026, 3, 12, 9, 14, 0, 0, time.UTC)
 	l, err := NewLetter(WithRequestID(t.Context(), "rq1"), happened, "h1", note{"a"}, at)
