@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"sallyport/pkg/contract"
 )
@@ -125,94 +121,6 @@ func TestRetryDelay(t *testing.T) {
 		if got := retryDelay(attempt); got != want {
 			t.Errorf("after attempt %d: %v, want %v", attempt, got, want)
 		}
-	}
-}
-
-// Poison goes to the dead-letter stream with its reason, is gone from its own, and holds nobody up.
-func TestPoisonIsDeadAndSlowsNobody(t *testing.T) {
-	s := serve(t)
-	b := s.connect(contract.SMSDispatcher)
-	raw := func(id, version, data string) {
-		t.Helper()
-		msg := &nats.Msg{Subject: job.Subject, Data: []byte(data), Header: nats.Header{contract.HeaderVersion: {version}, contract.HeaderRequestID: {"rq9"}}}
-		if _, err := b.js.PublishMsg(t.Context(), msg, jetstream.WithMsgID(id)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bare := &nats.Msg{Subject: job.Subject, Data: []byte(`{}`)} // no headers at all
-	if _, err := b.js.PublishMsg(t.Context(), bare); err != nil {
-		t.Fatal(err)
-	}
-	raw("garbage", contract.Version, "hunter2")
-	raw("shape", contract.Version, `{"Text":["hunter2"]}`)
-	raw("version", "7", `{"Text":"fine"}`)
-	raw("large", contract.Version, `{"Text":{"x":"`+strings.Repeat("x", 60<<10)+`"}}`)
-	for _, text := range []string{"dead", "panics", "never"} {
-		if err := Publish(t.Context(), b, job, text, note{text}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 100 {
-		if err := Publish(t.Context(), b, job, fmt.Sprint("good", i), note{"good"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var good, never atomic.Int64
-	begin := time.Now()
-	var took atomic.Int64
-	if err := Consume(t.Context(), b, job, ConsumeOptions{Workers: 2, MaxDeliver: 3}, func(_ context.Context, d Delivery[note]) error {
-		switch d.Message.Text {
-		case "good":
-			if good.Add(1) == 100 {
-				took.Store(int64(time.Since(begin)))
-			}
-			return nil
-		case "dead":
-			return Dead(errors.New("unknown challenge\nwith a second line"))
-		case "panics":
-			panic("hunter2")
-		default:
-			never.Add(1)
-			return errors.New("never works")
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 10*time.Second, "all jobs are gone", func() bool { return messages(t, b, contract.StreamJobs) == 0 })
-	if got := time.Duration(took.Load()); good.Load() != 100 || got > 3*time.Second {
-		t.Errorf("%d good jobs within %v", good.Load(), got)
-	}
-	if never.Load() != 3 {
-		t.Errorf("tried %d times, want 3", never.Load())
-	}
-	letters, err := b.DeadLetters(t.Context(), 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := make(map[string]int)
-	for _, l := range letters {
-		if l.Service != contract.SMSDispatcher || l.Subject != job.Subject || l.At.IsZero() || len(l.Data) == 0 {
-			t.Errorf("%+v", l)
-		}
-		if strings.Contains(l.Reason, "hunter2") {
-			t.Errorf("the reason quotes the message: %s", l.Reason)
-		}
-		reasons[l.Reason+" after "+l.Deliveries]++
-	}
-	for reason, want := range map[string]int{
-		"not a message of this subject after 1":        3,
-		`wire version "7", want "1" after 1`:           1,
-		`wire version "", want "1" after 1`:            1,
-		"unknown challenge with a second line after 1": 1,
-		"panic after 3":       1,
-		"never works after 3": 1,
-	} {
-		if reasons[reason] != want {
-			t.Errorf("%q: %d, want %d (all: %v)", reason, reasons[reason], want, reasons)
-		}
-	}
-	if some, err := b.DeadLetters(t.Context(), 2); err != nil || len(some) != 2 || some[0].Sequence >= some[1].Sequence {
-		t.Errorf("%+v, %v", some, err)
 	}
 }
 
