@@ -16,6 +16,7 @@ type metrics struct {
 	unlocks      *prometheus.CounterVec
 	paused       prometheus.Gauge
 	broken       prometheus.Gauge
+	jobs         prometheus.Gauge
 	waiting      prometheus.Gauge
 	oldest       prometheus.Gauge
 	laidAside    *prometheus.CounterVec
@@ -71,6 +72,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (two pages of the reconciler are counted).",
 		}),
+		jobs: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_jobs_pending", Help: "Jobs in the stream that no replica has been given yet; each replica tells the same number.",
+		}),
 		broken: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_sms_breaker_open", Help: "1 while no call of SNS is made because several in a row have failed.",
 		}),
@@ -85,7 +89,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: []float64{2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300},
 		}),
 	}
-	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.waiting, m.oldest,
+	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
 		m.laidAside, m.answer)
 	for _, why := range []lateness{lateExpired, lateWaited} {
 		m.laidAside.WithLabelValues(string(why))

@@ -143,8 +143,28 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 		return err
 	}
 	svc.Go(d.reconcile)
+	svc.Go(func(ctx context.Context) { watchBacklog(ctx, svc.Bus, m) })
 	return nil
 }
+
+// watchBacklog shows how many jobs wait, until ctx ends. What is not known keeps its last value.
+func watchBacklog(ctx context.Context, b *bus.Bus, m *metrics) {
+	tick := time.NewTicker(backlogEvery)
+	defer tick.Stop()
+	for {
+		if n, _, err := bus.Backlog(ctx, b, contract.ChallengeRequested); err == nil {
+			m.jobs.Set(float64(n))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// backlogEvery is how often the server is asked how many jobs wait, in real time.
+const backlogEvery = 5 * time.Second
 
 // now is the time of every decision, as exact as the store keeps it.
 func (d *dispatcher) now() time.Time { return asKept(d.clock.Now()) }
