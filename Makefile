@@ -48,6 +48,10 @@ bench: scripts-go ## measure everything beside its floor and write docs/performa
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
 
+.PHONY: mutate
+mutate: setup ## take each named guard out of the source: its test must fail (writes docs/guards.md)
+	@go run ./test/mutate -o docs/guards.md
+
 .PHONY: lint
 lint: scripts-go $(LINT) ## check format, vet and the rules of .golangci.yml
 	@go vet work
