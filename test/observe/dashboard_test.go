@@ -25,12 +25,12 @@ type dashboard struct {
 }
 
 type panel struct {
-	ID          int           `json:"id"`
-	Type        string        `json:"type"`
-	Title       string        `json:"title"`
-	Description string        `json:"description"`
-	Datasource  datasource    `json:"datasource"`
-	Panels      []panel       `json:"panels"`
+	ID          int                      `json:"id"`
+	Type        string                   `json:"type"`
+	Title       string                   `json:"title"`
+	Description string                   `json:"description"`
+	Datasource  datasource               `json:"datasource"`
+	Panels      []panel                  `json:"panels"`
 	GridPos     struct{ X, Y, W, H int } `json:"gridPos"`
 	Targets     []struct {
 		Expr       string     `json:"expr"`
