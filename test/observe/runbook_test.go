@@ -14,10 +14,7 @@ import (
 
 // TestEveryAlertHasItsPage: the annotation names a heading of the runbook.
 func TestEveryAlertHasItsPage(t *testing.T) {
-	headings := map[string]bool{}
-	for _, h := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(read(t, filepath.Join(sut.Root(t), "docs", "runbook.md")), -1) {
-		headings[anchor(h[1])] = true
-	}
+	_, headings := runbook(t)
 	alert := regexp.MustCompile(`^ *- alert: (\w+)$`)
 	page := regexp.MustCompile(`^ *runbook: docs/runbook\.md#(\S+)$`)
 	for _, file := range glob(t, deploy(t, "prometheus", "rules", "*.yaml")) {
@@ -41,6 +38,27 @@ func TestEveryAlertHasItsPage(t *testing.T) {
 			t.Errorf("%s: %s names no page", file, open)
 		}
 	}
+}
+
+// TestRunbookLeadsOn: who is sent from one part of the runbook to another arrives.
+func TestRunbookLeadsOn(t *testing.T) {
+	text, headings := runbook(t)
+	for _, link := range regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(text, -1) {
+		if !headings[link[1]] {
+			t.Errorf("docs/runbook.md leads to #%s, which is no heading of it", link[1])
+		}
+	}
+}
+
+// runbook is the text, and what its headings are called in a link.
+func runbook(t *testing.T) (text string, headings map[string]bool) {
+	t.Helper()
+	text = read(t, filepath.Join(sut.Root(t), "docs", "runbook.md"))
+	headings = map[string]bool{}
+	for _, h := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		headings[anchor(h[1])] = true
+	}
+	return text, headings
 }
 
 // anchor is what a heading is called in a link.
