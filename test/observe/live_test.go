@@ -15,7 +15,7 @@ import (
 var selector = regexp.MustCompile(`\b(up|ALERTS|sallyport[_:][a-z0-9_:]+)(\{[^}]*\})?`)
 
 // TestEveryQueryFindsSomething: every query of every dashboard and rule is understood by Prometheus and has a number to
-// show on an installation at work, and every name and label value in it exists there.
+// show on an installation at work, and every name and label value in it exists there. What goes wrong is seen.
 func TestEveryQueryFindsSomething(t *testing.T) {
 	p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(map[string]string{
 		"SMS_COUNTRIES": "US,GB", "SMS_DAILY_BUDGET": "1000", "SMS_PRICES": "US=0.0075,GB=0.04",
@@ -57,6 +57,14 @@ func TestEveryQueryFindsSomething(t *testing.T) {
 	} {
 		finds(t, prom, "the faults of this test", expr)
 	}
+	// So do the alerts: they wait for a minute before they ring, and are pending until then.
+	p.Faults("spend_limit", 0)
+	p.BeginSignIn("owner@acme.test")
+	finds(t, prom, "AWS refuses our account", `ALERTS{alertname="TextsPaused"}`)
+	p.Faults("none", 0)
+	finds(t, prom, "AWS takes texts again", `max(sallyport_sms_queue_paused) == 0`)
+	p.Stop()
+	finds(t, prom, "nobody sends", `ALERTS{alertname="TextsDispatcherGone"}`)
 }
 
 // signIns is a morning of a few contacts, in which the carrier stumbles and one of them has opted out.
