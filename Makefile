@@ -26,7 +26,7 @@ build: scripts-go ## build the binaries into bin/
 
 ##@ Develop
 .PHONY: test
-test: setup ## run every test (installs Chromium, oathtool and zbarimg through apt when missing)
+test: setup ## run every test (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
 	@go test -count=1 -shuffle=on -timeout=$(TIMEOUT) work
 
 .PHONY: race
