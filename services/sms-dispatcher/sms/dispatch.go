@@ -155,7 +155,7 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, now t
 	// A call that is under way is finished and its outcome written even if the service is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
 	defer cancel()
-	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
+	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
 	var reason contract.FailureReason
 	became, reason = classify(a)
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
