@@ -99,7 +99,10 @@ func regionOf(e164 string) string {
 	if err != nil {
 		return ""
 	}
-	return phonenumbers.GetRegionCodeForNumber(n)
+	if region := phonenumbers.GetRegionCodeForNumber(n); phonenumbers.GetSupportedRegions()[region] {
+		return region
+	}
+	return ""
 }
 
 func badPhone(why contract.Reason, sentence string) *contract.Error {
