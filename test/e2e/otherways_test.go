@@ -97,3 +97,26 @@ func TestB26ALimitIsToldWithAnotherWay(t *testing.T) {
 		t.Errorf("after the wait: %s", a)
 	}
 }
+
+// TestB26DeliveriesByCountry: a Master Admin sees how texts fare by country, and the list of them even where that cannot
+// be told.
+func TestB26DeliveriesByCountry(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key, master := p.EnrolTOTP(admin)
+	_, ordinary := p.EnrolTOTP(agent)
+	const traffic = "/v1/admin/deliveries/traffic"
+	sut.Expect(t, p.Do("GET", traffic, "", nil), http.StatusUnauthorized, "unauthenticated")
+	sut.Expect(t, p.Do("GET", traffic, ordinary, nil), http.StatusForbidden, "forbidden")
+	if a := p.Do("GET", traffic, master, nil); a.Status != http.StatusOK && !a.Is(http.StatusServiceUnavailable, "unavailable") {
+		t.Errorf("%s", a)
+	}
+	p.EnrolSMS(clerk, clerkPhone)
+	p.Advance(time.Minute)
+	v := newVisitor(t, p)
+	v.signIn(admin)
+	v.post("/sign-in/code", form{"code": p.Code(key)})
+	v.get("/admin/deliveries")
+	v.at("/admin/deliveries")
+	v.says("Deliveries", "xxx-xxx-9443", "Arrived: its code was used")
+}

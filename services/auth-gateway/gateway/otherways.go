@@ -115,10 +115,10 @@ var limitTexts = map[contract.Reason]web.Text{
 	contract.LimitConversion: web.LimitConversion, contract.LimitBudget: web.LimitBudget,
 }
 
-// limitText is what a page says of a limit; of one that it does not know, that it is enough for now.
+// limitText is what a page says of a limit.
 func limitText(why contract.Reason) web.Text {
 	if say, ok := limitTexts[why]; ok {
 		return say
 	}
-	return web.TooManyTexts
+	return web.LimitOther
 }

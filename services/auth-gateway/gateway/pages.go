@@ -264,7 +264,10 @@ func codeRefusal(e *contract.Error) (say web.Text, left int, until time.Time, of
 	case contract.TooSoon:
 		say = web.TooSoon
 	case contract.RateLimited:
-		say = limitText(e.Reason)
+		say = web.TooManyTexts
+		if e.Reason != "" {
+			say = limitText(e.Reason)
+		}
 	case contract.Expired:
 		say = web.CodeExpired
 	default:

@@ -108,6 +108,7 @@ const (
 	LimitPortal     Text = "limit.portal"
 	LimitConversion Text = "limit.conversion"
 	LimitBudget     Text = "limit.budget"
+	LimitOther      Text = "limit.other"
 )
 
 // What the account page says after something was done.
