@@ -110,7 +110,7 @@ func Preview() map[string]struct {
 		"code-sms-late":         {out, with(text, func(p *Code) { p.Ways.In = 0 })},
 		"code-sms-limited":      {out, with(text, func(p *Code) { p.Ways.In, p.Limit, p.LimitUntil = 0, LimitPerson, in(9*time.Minute) })},
 		"code-sms-unsent":       {bare, Code{Factor: SMS, Purpose: Challenge, Unsent: true, Destination: masked, Limit: LimitConversion, LimitUntil: in(20 * time.Hour), Ways: Ways{Recovery: true}}},
-		"code-sms-reason":       {out, with(text, func(p *Code) { p.Delivery, p.DeliveryText = Failed, "Carrier: unknown handset (21)." })},
+		"code-sms-reason":       {out, with(text, func(p *Code) { p.Delivery, p.DeliveryText = Failed, "Carrier: unknown handset (21)."; p.Ways.In = 0 })},
 		"code-sms-wrong":        {out, with(text, func(p *Code) { p.ResendIn, p.Error, p.AttemptsLeft = 11, CodeWrong, 3 })},
 		"code-sms-confirm":      {out, Code{Factor: SMS, Purpose: Enrollment, Destination: whole, Delivery: Sent, ResendIn: 30, Ways: Ways{In: 30, NewNumber: true, Skip: true}}},
 		"code-sms-confirm-late": {out, Code{Factor: SMS, Purpose: Enrollment, Destination: whole, Delivery: Failed, DeliveryText: DeliveryOptedOut, DeliveryDo: DoOptIn, Ways: Ways{NewNumber: true, Skip: true}}},
