@@ -210,7 +210,7 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 	}
 	d.metrics.calling.Inc()
 	began := time.Now() // real time: how long AWS takes
-	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
+	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
 	d.metrics.took.Observe(time.Since(began).Seconds())
 	d.metrics.calling.Dec()
 	var reason contract.FailureReason

@@ -36,7 +36,7 @@ func TestB20B21B23EnrolConfirmSignInAndStepUp(t *testing.T) {
 	if want := code + " is your Northwind Portal code.\n@portal.northwind.test #" + code; m.Body != want {
 		t.Errorf("the text is %q, want %q", m.Body, want)
 	}
-	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "Northwind" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
+	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
 		t.Errorf("attributes %v", a)
 	}
 	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
@@ -831,10 +831,11 @@ func TestAnotherNumberNeedsItsOwnCode(t *testing.T) {
 func TestSettings(t *testing.T) {
 	_, err := config.Load[Settings](map[string]string{
 		"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "SMS_COUNTRIES": "US,XX", "SMS_SENDER_ID": "12 34",
+		"SMS_SENDERS": "US=Northwind", "SMS_TEMPLATES": `{"DE":"{portal}"}`,
 		"SMS_MAX_PRICE_USD": "cheap", "SMS_DAILY_BUDGET": "-1", "SMS_WORKERS": "0", "SMS_SEND_TIMEOUT": "1h", "AWS_ACCESS_KEY_ID": "a",
 	})
 	var problems *config.Error
-	if !errors.As(err, &problems) || len(problems.Problems) != 7 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
 		t.Fatal(err)
 	}
 	// Where no country is named, none may be texted.
