@@ -186,7 +186,7 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 	for _, s := range contract.Streams() {
 		cfg := jetstream.StreamConfig{
 			Name: string(s.Name), Subjects: s.Subjects, Storage: jetstream.FileStorage, Replicas: b.replicas,
-			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: 2 * time.Minute, MaxMsgSize: maxEvent,
+			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: s.Duplicates, MaxMsgSize: maxEvent,
 			Discard: jetstream.DiscardOld,
 		}
 		if s.Name == contract.StreamDead {
