@@ -7,7 +7,7 @@
 //
 //	go run ./test/bench -o docs/performance.md      the whole of it, about seven minutes
 //	go run ./test/bench -only sessions              one part of it
-//	go run ./test/bench -profile /tmp/p             CPU profiles of both hot paths, with everything in this process
+//	go run ./test/bench -profile /tmp/p             CPU profiles of the hot paths, with everything in this process
 package main
 
 import (
