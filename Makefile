@@ -41,7 +41,7 @@ cover: setup ## run every test and print how much of each function it reaches
 	@go tool cover -func=.artifacts/cover.out | tail -n 1
 
 .PHONY: bench
-bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 5 minutes)
+bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 7 minutes)
 	@go run ./test/bench -o docs/performance.md
 
 .PHONY: fuzz
