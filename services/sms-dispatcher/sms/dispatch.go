@@ -107,6 +107,13 @@ func (d *dispatcher) attempt(ctx context.Context, id, worker string) (done bool,
 			}
 			continue // somebody else was faster: look again
 		case stepSend:
+			if d.held(c, now) {
+				// Its country was stopped since: the person is told at once that nothing comes.
+				if ended, err := d.end(ctx, c, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now); ended || err != nil {
+					return ended, err
+				}
+				continue
+			}
 		}
 		leave, wait := d.gate.enter()
 		if wait > 0 {
@@ -135,16 +142,12 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, now t
 		return false, true, errors.Join(err, endErr)
 	}
 	day := now.Format(time.DateOnly)
-	if d.settings.DailyBudget > 0 {
-		ok, err := d.records.spend(ctx, day, d.settings.DailyBudget)
-		if err != nil {
-			return false, true, err
-		}
-		if !ok {
-			d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
-			became = ours
-			return false, false, nil
-		}
+	if ok, err := d.spend(ctx, day); err != nil {
+		return false, true, err
+	} else if !ok {
+		d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
+		became = ours
+		return false, false, nil
 	}
 	reserved, ok, err := d.records.reserve(ctx, c, worker, sealed, now)
 	if err != nil || !ok {
@@ -239,7 +242,11 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	}
 	d.metrics.ended.WithLabelValues(string(e.outcome)).Inc()
 	if e.outcome == contract.OutcomeSent {
+		d.handedOver(c)
 		d.metrics.handover.Observe(now.Sub(c.CreatedAt).Seconds())
+	}
+	if e.closed == closedExpired {
+		d.settled(ctx, c)
 	}
 	if e.closed != stillOpen || c.Closed != stillOpen {
 		err = d.records.notes.Delete(ctx, c.ID)

@@ -16,6 +16,7 @@ type metrics struct {
 	unlocks      *prometheus.CounterVec
 	paused       prometheus.Gauge
 	waiting      prometheus.Gauge
+	guardMetrics
 }
 
 // result is how a typed code was answered.
@@ -40,8 +41,9 @@ const (
 	unlockFailed   unlocking = "error"
 )
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	m := &metrics{
+		guardMetrics: newGuardMetrics(r, s),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_challenges_opened_total", Help: "Challenges written, by purpose.",
 		}, []string{"purpose"}),

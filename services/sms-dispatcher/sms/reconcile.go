@@ -115,6 +115,7 @@ func (d *dispatcher) look(ctx context.Context, n openNote) (idle bool, err error
 		if err := d.records.closeCode(ctx, n.ID, closedExpired); err != nil {
 			return false, err
 		}
+		d.settled(ctx, c)
 		return false, d.records.notes.Delete(ctx, n.ID)
 	}
 }

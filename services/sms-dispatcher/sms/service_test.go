@@ -307,7 +307,7 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another replica, to which the repetition comes.
-	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry())}
+	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
 	p := w.person("u1", phone)
 	call := func(id string) context.Context { return bus.WithCallID(t.Context(), id) }
 	confirmation := func(code string) contract.SMSConfirmRequest {

@@ -25,11 +25,14 @@ type records struct {
 	aged       store.Collection[oldChallenge] // the same documents
 	notes      store.Collection[openNote]
 	budgets    store.Collection[budget]
+	meters     store.Collection[meter]
+	idleMeters store.Collection[idleMeter] // the same documents
+	traffic    store.Collection[traffic]
 	outbox     *store.Outbox
 }
 
 func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*records, error) {
-	err := db.EnsureIndexes(ctx, []store.Index{
+	err := db.EnsureIndexes(ctx, append(guardIndexes(), []store.Index{
 		// The reconciler's one query.
 		{Collection: "open_challenges", Name: "due", Keys: bson.D{{Key: "due", Value: 1}}},
 		// The list of deliveries, of a portal and of one person.
@@ -37,11 +40,12 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 		{Collection: challengesName, Name: "portal_user_order", Keys: bson.D{field("portal", 1), field("user", 1), field("order", 1)}},
 		// The oldest of all portals, which are removed.
 		{Collection: challengesName, Name: "order", Keys: bson.D{field("order", 1)}},
-	})
+	}...))
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
 		aged:  store.Of[oldChallenge](db, challengesName),
-		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, "budgets"), outbox: outbox,
+		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, budgetsName), outbox: outbox,
+		meters: store.Of[meter](db, metersName), idleMeters: store.Of[idleMeter](db, metersName), traffic: store.Of[traffic](db, trafficName),
 	}, err
 }
 

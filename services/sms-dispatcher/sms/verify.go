@@ -172,6 +172,7 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 	if !ok {
 		return d.unlessSpent(ctx, c, p, call, expired, errExpired)
 	}
+	d.settled(ctx, claimed)
 	if claimed.ended() {
 		if err := d.records.notes.Delete(ctx, c.ID); err != nil {
 			d.log.Warn("note not removed", slog.String("challenge", c.ID), slog.Any("error", err)) // the reconciler does
