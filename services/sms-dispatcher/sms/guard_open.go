@@ -55,6 +55,15 @@ func (d *dispatcher) subjects(req contract.SMSOpenRequest, e164 string) (region 
 	return region, out
 }
 
+// meteredBy are the meters of a text, to be kept with it, and the country that it goes to.
+func (d *dispatcher) meteredBy(req contract.SMSOpenRequest, e164 string) (region string, meters []string) {
+	region, subjects := d.subjects(req, e164)
+	for _, s := range subjects {
+		meters = append(meters, s.meter)
+	}
+	return region, meters
+}
+
 // guardOf is the guard that a meter belongs to.
 func guardOf(meter string) contract.Guard {
 	_, rest, _ := strings.Cut(meter, "/")

@@ -115,6 +115,7 @@ func (d *dispatcher) countOver(ctx context.Context, c challenge, answered bool, 
 
 // watch looks at the stops and the budget again and again, and removes idle meters.
 func (d *dispatcher) watch(ctx context.Context) {
+	const idleEvery = 30
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -122,7 +123,7 @@ func (d *dispatcher) watch(ctx context.Context) {
 			d.log.Warn("stopped countries not looked at", slog.Any("error", err))
 		}
 		d.lookAtBudget(ctx)
-		if n%forgetEvery == 0 {
+		if n%idleEvery == 0 {
 			if err := d.forgetIdle(ctx); err != nil && ctx.Err() == nil {
 				d.log.Warn("idle meters not removed", slog.Any("error", err))
 			}
@@ -156,10 +157,10 @@ func (d *dispatcher) lookAtStops(ctx context.Context) error {
 
 // forgetIdle removes meters that have counted nothing for longer than any window.
 func (d *dispatcher) forgetIdle(ctx context.Context) error {
-	const batches = 20 // the rest comes with the next look
+	const batches, idleMost = 20, 500 // the rest comes with the next look
 	since := d.now().Add(-idleMeters)
 	for range batches {
-		idle, err := d.records.idle(ctx, since, sweepMost)
+		idle, err := d.records.idle(ctx, since, idleMost)
 		if err != nil {
 			return err
 		}
@@ -173,7 +174,7 @@ func (d *dispatcher) forgetIdle(ctx context.Context) error {
 				return err
 			}
 		}
-		if removed < sweepMost {
+		if removed < idleMost {
 			return nil
 		}
 	}

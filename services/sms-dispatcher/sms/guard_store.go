@@ -143,15 +143,6 @@ func (r *records) drop(ctx context.Context, id string, since time.Time) error {
 	return err
 }
 
-// settled marks a challenge as settled, once, and returns it as it was: of any number of tries one gives back.
-func (r *records) settled(ctx context.Context, id string) (challenge, bool, error) {
-	c, err := r.challenges.Apply(ctx, id, store.Change{
-		Guard: bson.D{field("settled", false)}, Update: bson.D{set(field("settled", true)), unset("meters")}, Before: true,
-	})
-	ok, err := found(err)
-	return c, ok, err
-}
-
 // --- countries
 
 func trafficID(portal, country string) string { return portal + "/" + country }

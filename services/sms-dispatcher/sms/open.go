@@ -55,7 +55,7 @@ func (d *dispatcher) open(ctx context.Context, req contract.SMSOpenRequest) (con
 		return contract.SMSOpenReply{}, err
 	}
 	c.CountedAt = p.Sends.askedAt(req.Challenge)
-	if c, err = d.records.open(ctx, c, now.Add(grace)); err != nil {
+	if c, err = d.records.open(ctx, c); err != nil {
 		return contract.SMSOpenReply{}, err
 	}
 	d.metrics.opened.WithLabelValues(string(req.Purpose)).Inc()
@@ -204,15 +204,19 @@ func (d *dispatcher) newChallenge(req contract.SMSOpenRequest, n number, now tim
 	if err != nil {
 		return challenge{}, err
 	}
-	region, subjects := d.subjects(req, string(phone))
-	var meters []string
-	for _, s := range subjects {
-		meters = append(meters, s.meter)
+	code, err := d.code()
+	if err != nil {
+		return challenge{}, err
 	}
+	sealedCode, err := d.keys.Store.Seal([]byte(code.Reveal()), placeOfCode(req.Account, req.Challenge))
+	if err != nil {
+		return challenge{}, err
+	}
+	region, meters := d.meteredBy(req, string(phone))
 	return challenge{
-		Region: region, Meters: meters, ID: req.Challenge, Portal: req.Portal, User: req.User, Order: orderOf(now, req.Challenge), Flow: req.Flow, Purpose: req.Purpose,
+		ID: req.Challenge, Portal: req.Portal, User: req.User, Order: orderOf(now, req.Challenge), Flow: req.Flow, Purpose: req.Purpose,
 		Enrolment: req.Enrolment, Ref: n.Ref, Phone: sealed, Last4: n.Last4, PortalName: req.PortalName, Host: req.Host,
-		CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now,
+		Region: region, Meters: meters, CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now, Due: now.Add(grace), Code: sealedCode,
 	}, nil
 }
 
@@ -231,18 +235,11 @@ func (d *dispatcher) supersede(ctx context.Context, id string, now time.Time) er
 	}
 	if !c.ended() {
 		ended, err := d.end(ctx, c, ending{outcome: contract.OutcomeSuperseded, reason: contract.ReasonSuperseded, closed: closedSuperseded}, now)
-		if ended {
-			d.settled(ctx, c)
-		}
 		if ended || err != nil {
 			return err
 		}
 	}
-	if err := d.records.closeCode(ctx, id, closedSuperseded); err != nil {
-		return err
-	}
-	d.settled(ctx, c)
-	return d.records.notes.Delete(ctx, id)
+	return d.records.closeCode(ctx, id, closedSuperseded, now)
 }
 
 // forget drops what is older than a reset, and the codes that are under way with it.
