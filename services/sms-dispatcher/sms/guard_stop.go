@@ -206,49 +206,41 @@ func (o *Office) Traffic(ctx context.Context, portal string) (contract.TrafficRe
 	return reply, nil
 }
 
-// Resume ends the stop of a country, and tells whether there was one. The news has the id that is returned with it: who
+// Resume ends the stop of a country. It returns what it tells, or nil where there was no stop, and under which id: who
 // writes it into the audit log as well writes one entry.
-func (o *Office) Resume(ctx context.Context, portal, country, actor, reason string) (id string, resumed bool, err error) {
+func (o *Office) Resume(ctx context.Context, portal, country, actor, reason string) (id string, told *contract.StopFact, err error) {
 	// The same rules of who and why as for an unlock; the person is nobody.
 	check := contract.UnlockRequest{Account: contract.Account{Portal: portal, User: "-"}, ID: "resume", Actor: actor, Reason: reason}
 	if err := checkUnlock(check); err != nil {
-		return "", false, err
+		return "", nil, err
 	}
 	country = strings.ToUpper(strings.TrimSpace(country))
 	for range 5 { // it may be stopped again between the look and the write
-		all, err := o.records.countries(ctx, portal)
-		if err != nil {
-			return "", false, err
-		}
-		var t traffic
-		for _, one := range all {
-			if one.Country == country {
-				t = one
-			}
-		}
+		t, err := o.records.country(ctx, portal, country)
 		now := o.now()
-		if !t.stopped(now) {
-			return "", false, nil
+		if err != nil || !t.stopped(now) {
+			return "", nil, err
 		}
 		id = fmt.Sprintf("resumed-%s-%d", shortHash(t.ID), t.Stops)
-		letter, err := bus.NewLetter(ctx, contract.TextsResumed, id, contract.StopFact{
+		fact := contract.StopFact{
 			Portal: portal, Country: country, Sent: t.LedSent, Answered: t.LedAnswered, Actor: actor, Reason: reason, Recorded: t.Recorded, At: now,
-		}, now)
+		}
+		letter, err := bus.NewLetter(ctx, contract.TextsResumed, id, fact, now)
 		if err != nil {
-			return "", false, err
+			return "", nil, err
 		}
 		ok, err := o.records.resume(ctx, t, now, letter)
 		if err != nil {
-			return "", false, err
+			return "", nil, err
 		}
 		if ok {
 			if o.relay != nil {
 				o.relay(trafficName, t.ID, letter)
 			}
-			return id, true, nil
+			return id, &fact, nil
 		}
 	}
-	return "", false, contract.Wait(contract.Unavailable, time.Second, "Several requests came at once. Please try again.")
+	return "", nil, contract.Wait(contract.Unavailable, time.Second, "Several requests came at once. Please try again.")
 }
 
 // traffic answers [contract.SMSTraffic].

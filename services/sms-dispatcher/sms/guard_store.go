@@ -220,6 +220,15 @@ func (r *records) stopped(ctx context.Context, now time.Time) ([]traffic, error)
 	return r.traffic.Query(ctx, bson.D{field("stopped_until", cond("$gt", now))}, bson.D{field("stopped_until", 1)}, most)
 }
 
+// country reads how the texts of a portal to one country fare; nothing went there where there is none.
+func (r *records) country(ctx context.Context, portal, country string) (traffic, error) {
+	t, err := r.traffic.Get(ctx, trafficID(portal, country))
+	if errors.Is(err, store.ErrNotFound) {
+		return traffic{}, nil
+	}
+	return t, err
+}
+
 // countries lists those of a portal.
 func (r *records) countries(ctx context.Context, portal string) ([]traffic, error) {
 	const most = 300 // there are fewer
