@@ -140,20 +140,32 @@ func (d *dispatcher) attempt(ctx context.Context, who contract.Account, id, work
 			continue // somebody else was faster: look again
 		case stepSend:
 		}
-		leave, wait := d.gate.enter()
-		if wait > 0 {
-			fresh = false // it may be superseded or expired after the wait
-			if err := pause(ctx, wait); err != nil {
-				return false, err
-			}
-			continue
-		}
-		done, made, err := d.call(ctx, c, worker, fresh, leave)
+		done, made, wait, err := d.tryCall(ctx, c, worker, fresh)
 		if made || err != nil {
 			return done, err
 		}
-		fresh = false
+		fresh = false // it may be superseded or expired meanwhile
+		if err := pause(ctx, wait); err != nil {
+			return false, err
+		}
 	}
+}
+
+// tryCall calls SNS where the gate is open, as one of at most as many as there are workers: the queue's and the
+// reconciler's together. Otherwise it says how long to wait before asking again.
+func (d *dispatcher) tryCall(ctx context.Context, c challenge, worker string, fresh bool) (done, made bool, wait time.Duration, err error) {
+	select {
+	case <-ctx.Done():
+		return false, false, 0, ctx.Err()
+	case d.calls <- struct{}{}:
+	}
+	defer func() { <-d.calls }()
+	leave, wait := d.gate.enter()
+	if wait > 0 {
+		return false, false, wait, nil
+	}
+	done, made, err = d.call(ctx, c, worker, fresh, leave)
+	return done, made, 0, err
 }
 
 // call reserves an attempt and makes it. Without an attempt that counts (the record was no longer the one that was read,
@@ -283,8 +295,11 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	return true, nil
 }
 
-// pause waits for d of real time, or until ctx ends.
+// pause waits for d of real time, or until ctx ends; no time is no wait.
 func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

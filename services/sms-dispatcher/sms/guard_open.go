@@ -19,8 +19,8 @@ import (
 // manyStale is how many buckets that count no more a document keeps before they are removed by a write of their own.
 const manyStale = 12
 
-// subject is what a limit is about.
-type subject struct {
+// metered is what a limit is about.
+type metered struct {
 	guard contract.Guard
 	meter string // its _id
 	shown string // as an admin may see it
@@ -28,13 +28,13 @@ type subject struct {
 
 // subjects are those that count a text, the narrowest first, and the country that it goes to. What is refused for one
 // number does not move the counts of its country and portal.
-func (d *dispatcher) subjects(req contract.SMSOpenRequest, e164 string) (region string, out []subject) {
+func (d *dispatcher) subjects(req contract.SMSOpenRequest, e164 string) (region string, out []metered) {
 	if n, err := phonenumbers.Parse(e164, ""); err == nil {
 		region = phonenumbers.GetRegionCodeForNumber(n)
 	}
 	add := func(g contract.Guard, name, shown string) {
 		if len(d.guards.limits[g]) > 0 {
-			out = append(out, subject{g, req.Portal + "/" + string(g) + "/" + name, shown})
+			out = append(out, metered{g, req.Portal + "/" + string(g) + "/" + name, shown})
 		}
 	}
 	hash := func(g contract.Guard, s string) string {
@@ -79,7 +79,7 @@ func networkShape(s string) bool {
 
 // ask asks every guard but the person's whether a text may go to this number, and counts it. It returns the subjects
 // on which it was counted; on a refusal none is left.
-func (d *dispatcher) ask(ctx context.Context, req contract.SMSOpenRequest, n number, now time.Time) ([]subject, error) {
+func (d *dispatcher) ask(ctx context.Context, req contract.SMSOpenRequest, n number, now time.Time) ([]metered, error) {
 	raw, err := d.keys.Store.Open(n.Phone, placeOfNumber(req.Account, n.Enrolment))
 	if err != nil {
 		return nil, fmt.Errorf("number: %w", err)
@@ -133,7 +133,7 @@ func (d *dispatcher) lets(g contract.Guard) bool {
 }
 
 // takeBack takes back what a call has counted that let no text through. What fails counts until its window is over.
-func (d *dispatcher) takeBack(ctx context.Context, counted []subject, at time.Time) {
+func (d *dispatcher) takeBack(ctx context.Context, counted []metered, at time.Time) {
 	for _, s := range counted {
 		if err := d.records.takeBack(ctx, s.meter, d.guards.limits[s.guard], at); err != nil {
 			d.log.Warn("a text that was not let through counts", slog.String("guard", string(s.guard)), slog.Any("error", err))

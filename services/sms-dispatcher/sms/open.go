@@ -94,7 +94,7 @@ func (d *dispatcher) opened(ctx context.Context, req contract.SMSOpenRequest, c 
 // The other guards are asked once, between the person's limits and that write: what they count is taken back if the
 // text is not let through after all, or was let through by another call.
 func (d *dispatcher) admit(ctx context.Context, req contract.SMSOpenRequest, phone string, now time.Time) (person, number, error) {
-	var counted []subject
+	var counted []metered
 	defer func() { d.takeBack(ctx, counted, now) }()
 	asked := false
 	for range 8 { // others can only be faster so often before the limits refuse us

@@ -104,6 +104,7 @@ type dispatcher struct {
 	gate     *gate
 	metrics  *metrics
 	hands    hands
+	calls    chan struct{} // one for each call of SNS under way
 	code     func() (secret.String, error)
 	// announce tells an outcome: at least once, and what is told twice is stored once.
 	announce func(context.Context, contract.ChallengeFact) error
@@ -139,7 +140,7 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	m := newMetrics(svc.Registerer(), s)
 	rules, _ := s.guards() // they were checked when the settings were read
 	d := &dispatcher{
-		settings: s, guards: rules, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), metrics: m,
+		settings: s, guards: rules, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
 		announce: func(ctx context.Context, f contract.ChallengeFact) error {
 			return bus.Publish(ctx, svc.Bus, contract.ChallengeEnded, "challenge-"+f.Challenge, f)
