@@ -72,7 +72,10 @@ func (l Limit) bucket(at time.Time) string { return "b" + strconv.FormatInt(l.nu
 
 // numberOf is the number of a bucket; one that is none of ours is older than all.
 func numberOf(bucket string) int64 {
-	n, err := strconv.ParseInt(strings.TrimPrefix(bucket, "b"), 10, 64)
+	if len(bucket) < 2 {
+		return -1
+	}
+	n, err := strconv.ParseInt(bucket[1:], 10, 64)
 	if err != nil {
 		return -1
 	}

@@ -37,7 +37,7 @@ type Settings struct {
 
 	LimitPerson    string   `env:"SMS_LIMIT_PERSON" envDefault:"5/10m,15/24h" help:"unanswered texts that one person may ask for in a time; off is no limit"`
 	LimitNumber    string   `env:"SMS_LIMIT_NUMBER" envDefault:"10/10m,30/24h" help:"the same of one telephone number"`
-	LimitPrefix    string   `env:"SMS_LIMIT_PREFIX" envDefault:"600/10m,3000/24h" help:"the same of the ten thousand numbers that differ in the last four digits"`
+	LimitPrefix    string   `env:"SMS_LIMIT_PREFIX" envDefault:"1000/10m,5000/24h" help:"the same of the ten thousand numbers that differ in the last four digits"`
 	LimitNetwork   string   `env:"SMS_LIMIT_NETWORK" envDefault:"1000/10m,10000/24h" help:"the same of one network (/24, IPv6 /64)"`
 	LimitCountry   string   `env:"SMS_LIMIT_COUNTRY" envDefault:"8000/10m,500000/24h" help:"the same of one country of a portal"`
 	LimitPortal    string   `env:"SMS_LIMIT_PORTAL" envDefault:"10000/10m,600000/24h" help:"the same of one portal"`
