@@ -210,7 +210,11 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 		d.refund(ctx, day)
 		return false, false, insist(ctx, func() error { return d.records.requeue(ctx, reserved, false, now) })
 	}
-	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
+	d.metrics.calling.Inc()
+	began := time.Now() // real time: how long AWS takes
+	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
+	d.metrics.took.Observe(time.Since(began).Seconds()) // real time: of the same call
+	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
@@ -287,6 +291,8 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	d.metrics.ended.WithLabelValues(string(e.outcome)).Inc()
 	if e.outcome == contract.OutcomeSent {
 		d.metrics.handover.Observe(now.Sub(c.CreatedAt).Seconds())
+	} else {
+		d.metrics.failed.WithLabelValues(string(e.reason)).Inc()
 	}
 	c.State, c.Reason, c.EndedAt = state(e.outcome), e.reason, now
 	if err := d.announce(ctx, factOf(c)); err != nil {

@@ -42,21 +42,7 @@ func TestWhichJobsAreLaidAside(t *testing.T) {
 // laidAside reads how many jobs were left to the reconciler.
 func laidAside(tb testing.TB, svc *service.Service, why lateness) float64 {
 	tb.Helper()
-	families, err := svc.Metrics.Gather()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if f.GetName() == "sallyport_sms_laid_aside_total" && l.GetName() == "why" && l.GetValue() == string(why) {
-					return m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	tb.Fatal("no such metric")
-	return 0
+	return labelled(tb, svc, "sallyport_sms_laid_aside_total", "why", string(why))
 }
 
 // Of a backlog, the youngest are sent first; what has expired is not sent at all, and all of it ends.
