@@ -140,20 +140,32 @@ func (d *dispatcher) attempt(ctx context.Context, who contract.Account, id, work
 			continue // somebody else was faster: look again
 		case stepSend:
 		}
-		leave, wait := d.gate.enter()
-		if wait > 0 {
-			fresh = false // it may be superseded or expired after the wait
-			if err := pause(ctx, wait); err != nil {
-				return false, err
-			}
-			continue
-		}
-		done, made, err := d.call(ctx, c, worker, fresh, leave)
+		done, made, wait, err := d.tryCall(ctx, c, worker, fresh)
 		if made || err != nil {
 			return done, err
 		}
-		fresh = false
+		fresh = false // it may be superseded or expired meanwhile
+		if err := pause(ctx, wait); err != nil {
+			return false, err
+		}
 	}
+}
+
+// tryCall calls SNS where the gate is open, as one of at most as many as there are workers: the queue's and the
+// reconciler's together. Otherwise it says how long to wait before asking again.
+func (d *dispatcher) tryCall(ctx context.Context, c challenge, worker string, fresh bool) (done, made bool, wait time.Duration, err error) {
+	select {
+	case <-ctx.Done():
+		return false, false, 0, ctx.Err()
+	case d.calls <- struct{}{}:
+	}
+	defer func() { <-d.calls }()
+	leave, wait := d.gate.enter()
+	if wait > 0 {
+		return false, false, wait, nil
+	}
+	done, made, err = d.call(ctx, c, worker, fresh, leave)
+	return done, made, 0, err
 }
 
 // call reserves an attempt and makes it. Without an attempt that counts (the record was no longer the one that was read,
@@ -164,16 +176,12 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 
 	now := d.now()
 	day := now.Format(time.DateOnly)
-	if d.settings.DailyBudget > 0 {
-		ok, err := d.records.spend(ctx, day, d.settings.DailyBudget)
-		if err != nil {
-			return false, true, err
-		}
-		if !ok {
-			d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
-			became = ours
-			return false, false, nil
-		}
+	if ok, err := d.spend(ctx, day); err != nil {
+		return false, true, err
+	} else if !ok {
+		d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
+		became = ours
+		return false, false, nil
 	}
 	reserved, ok, err := d.records.reserve(ctx, c, worker, fresh, now)
 	if err != nil || !ok {
@@ -190,13 +198,23 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
 		return false, true, errors.Join(err, endErr)
 	}
+	if d.held(reserved, now) {
+		// Its country was stopped since it was let through: the person is told at once that nothing comes.
+		d.refund(ctx, day)
+		_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		return true, true, err
+	}
 	// The last look. A process that was held up here for long would send what somebody else has sent by now, or what
 	// nobody waits for any more.
 	if now := d.now(); !now.Add(d.settings.SendTimeout).Before(reserved.LeaseUntil) || !now.Before(reserved.ExpiresAt) {
 		d.refund(ctx, day)
 		return false, false, insist(ctx, func() error { return d.records.requeue(ctx, reserved, false, now) })
 	}
-	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
+	d.metrics.calling.Inc()
+	began := time.Now() // real time: how long AWS takes
+	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
+	d.metrics.took.Observe(time.Since(began).Seconds()) // real time, as above
+	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
@@ -273,6 +291,8 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	d.metrics.ended.WithLabelValues(string(e.outcome)).Inc()
 	if e.outcome == contract.OutcomeSent {
 		d.metrics.handover.Observe(now.Sub(c.CreatedAt).Seconds())
+	} else {
+		d.metrics.failed.WithLabelValues(string(e.reason)).Inc()
 	}
 	c.State, c.Reason, c.EndedAt = state(e.outcome), e.reason, now
 	if err := d.announce(ctx, factOf(c)); err != nil {
@@ -281,8 +301,11 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	return true, nil
 }
 
-// pause waits for d of real time, or until ctx ends.
+// pause waits for d of real time, or until ctx ends; no time is no wait.
 func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
