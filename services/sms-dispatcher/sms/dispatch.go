@@ -213,7 +213,7 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 	d.metrics.calling.Inc()
 	began := time.Now() // real time: how long AWS takes
 	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
-	d.metrics.took.Observe(time.Since(began).Seconds()) // real time, as above
+	d.metrics.took.Observe(time.Since(began).Seconds()) // real time: of the same call
 	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
