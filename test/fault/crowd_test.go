@@ -1,0 +1,109 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
+)
+
+// person asks for codes as a gateway does for somebody, and remembers what they were told.
+type person struct {
+	h *house
+	contract.Account
+	phone, flow, enrolment string
+	epoch                  contract.Epoch
+}
+
+var people atomic.Int64
+
+// person is somebody new, with a number of their own.
+func (h *house) person() *person {
+	n := people.Add(1)
+	user := fmt.Sprintf("p%d", n)
+	return &person{
+		h: h, Account: contract.Account{Portal: h.portal, User: user}, phone: fmt.Sprintf("+1701%07d", 2_000_000+n),
+		flow: "flow-" + user, enrolment: "en-" + user, epoch: contract.Epoch{Population: 1, Person: 1},
+	}
+}
+
+// newID is an id of a challenge that may stand in a host name.
+func newID() string { return fmt.Sprintf("c%07d", people.Add(1)) }
+
+// open asks for a text, again while nobody answers, and writes down what was told.
+func (p *person) open(ctx context.Context, id string, purpose contract.Purpose) (contract.SMSOpenReply, error) {
+	req := contract.SMSOpenRequest{
+		Account: p.Account, Challenge: id, Flow: p.flow, Purpose: purpose, Enrolment: p.enrolment, Epoch: p.epoch,
+		PortalName: "Northwind", Host: hosted(id),
+	}
+	if purpose == contract.ForEnrolment {
+		sealed, err := p.h.box.SealField(secret.New(p.phone), contract.PurposePhone, p.Account)
+		if err != nil {
+			return contract.SMSOpenReply{}, err
+		}
+		req.Phone = sealed
+	}
+	rep, err := again(ctx, func() (contract.SMSOpenReply, error) { return bus.Request(ctx, p.h.gateway, contract.SMSOpen, req) })
+	if err == nil {
+		p.h.book.tells(Told{Challenge: id, At: time.Now(), ExpiresAt: rep.ExpiresAt})
+	}
+	return rep, err
+}
+
+// again repeats a call that nobody answered, as a person would, until ctx ends.
+func again[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out, err := call()
+		if contract.CodeOf(err) != contract.Unavailable {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return out, err
+		case <-tick.C:
+		}
+	}
+}
+
+// ask opens a challenge for a number that is new and publishes its job.
+func (p *person) ask(tb testing.TB, id string) contract.SMSOpenReply {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	defer cancel()
+	rep, err := p.open(ctx, id, contract.ForEnrolment)
+	if err != nil {
+		tb.Errorf("open %s: %v", id, err)
+		return rep
+	}
+	p.publish(ctx, id, "requested-"+id, rep.ExpiresAt)
+	return rep
+}
+
+// publish tells the dispatchers of a challenge, once. A job that is not taken is the reconciler's.
+func (p *person) publish(ctx context.Context, id, letter string, expires time.Time) {
+	_ = bus.Publish(ctx, p.h.gateway, contract.ChallengeRequested, letter, contract.ChallengeRequest{Account: p.Account, Challenge: id, ExpiresAt: expires})
+}
+
+// confirm types the code of a challenge that was opened for a new number. A right one closes it.
+func (p *person) confirm(ctx context.Context, id, code string) error {
+	sealed, err := p.h.box.SealField(secret.New(code), contract.PurposeTypedCode, p.Account)
+	if err != nil {
+		return err
+	}
+	_, err = again(ctx, func() (contract.Confirmation, error) {
+		return bus.Request(ctx, p.h.gateway, contract.SMSConfirm, contract.SMSConfirmRequest{
+			Account: p.Account, Challenge: id, Flow: p.flow, Enrolment: p.enrolment, Code: sealed,
+		})
+	})
+	if err == nil {
+		p.h.book.closes(Closing{id, Verified, time.Now()})
+	}
+	return err
+}

@@ -1,0 +1,363 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport/pkg/bus"
+	"sallyport/pkg/contract"
+	"sallyport/pkg/seal"
+	"sallyport/pkg/store"
+	"sallyport/test/sut"
+)
+
+func TestMain(m *testing.M) { sut.Main(m) }
+
+// house is `sallyport infra` with dispatchers behind relays, and everything that the test does itself: gateway, policy
+// service and endpoint.
+type house struct {
+	tb          testing.TB
+	parts       *sut.Parts
+	gateway     *bus.Bus
+	box         *seal.Box
+	db          *store.DB
+	book        *book
+	traps       traps
+	plans       plans
+	dispatchers []*dispatcher
+	portal      string
+}
+
+// newHouse starts the parts and as many dispatchers.
+func newHouse(tb testing.TB, dispatchers int, more map[string]string) *house {
+	tb.Helper()
+	h := &house{tb: tb, parts: sut.StartParts(tb), book: &book{}, portal: "northwind"}
+	policy := h.bus(contract.Policy)
+	if err := bus.Consume(tb.Context(), policy, contract.ChallengeEnded, bus.ConsumeOptions{}, func(_ context.Context, ev bus.Delivery[contract.ChallengeFact]) error {
+		h.book.hears(ev.Message)
+		return nil
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	h.gateway = h.bus(contract.AuthGateway)
+	keys, err := seal.Load(h.parts.Keys[string(contract.AuthGateway)], contract.AuthGateway)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.box = keys.Bus
+	if h.db, err = store.Connect(tb.Context(), store.Options{
+		URI: h.storeURI(), Database: "sallyport_sms_dispatcher", Name: "ledger", Log: slog.New(slog.DiscardHandler),
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { within(tb, h.db.Close) })
+	var starting sync.WaitGroup
+	for i := range dispatchers {
+		h.dispatchers = append(h.dispatchers, h.newDispatcher(string(rune('A'+i)), more))
+		starting.Go(func() { h.dispatchers[i].start() })
+	}
+	starting.Wait()
+	return h
+}
+
+func within(tb testing.TB, f func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		tb.Errorf("stop: %v", err)
+	}
+}
+
+func (h *house) natsURL() string  { return h.parts.Env["NATS_URL"] }
+func (h *house) storeURI() string { return h.parts.Env["MONGODB_URI"] }
+
+func (h *house) bus(name contract.Service) *bus.Bus {
+	h.tb.Helper()
+	b, err := bus.Connect(h.tb.Context(), bus.Options{URL: h.natsURL(), Name: name, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	h.tb.Cleanup(func() { within(h.tb, b.Close) })
+	return b
+}
+
+// dispatcher is a place where sms-dispatcher runs, with its own ways to store, bus and endpoint; processes come and go
+// there.
+type dispatcher struct {
+	house *house
+	name  string
+	env   map[string]string
+	ops   string
+
+	mu    sync.Mutex
+	life  *life
+	lives int
+}
+
+// life is one process of a dispatcher.
+type life struct {
+	name    string
+	d       *dispatcher
+	p       *sut.Process
+	started chan struct{} // closed when p is there, and ready
+}
+
+func (h *house) newDispatcher(name string, more map[string]string) *dispatcher {
+	h.tb.Helper()
+	d := &dispatcher{house: h, name: name, env: maps.Clone(h.parts.Env)}
+	at, err := url.Parse(h.storeURI())
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	toBus, err := url.Parse(h.natsURL())
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	documents := startRelay(h.tb, at.Host, &relay{who: d.current, read: frame, up: d.toStore, down: d.fromStore})
+	messages := startRelay(h.tb, toBus.Host, &relay{who: d.current, read: some, up: d.toBus, down: d.fromBus})
+	at.Host, toBus.Host = documents.addr(), messages.addr()
+	ops := sut.FreeAddrs(h.tb, 1)[0]
+	d.ops = "http://" + ops
+	maps.Copy(d.env, map[string]string{
+		"MONGODB_URI": at.String(), "NATS_URL": toBus.String(), "AWS_ENDPOINT_URL_SNS": startEndpoint(h.tb, d).url(),
+		"KEYSET_FILE": h.parts.Keys[string(contract.SMSDispatcher)], "OPS_ADDR": ops, "SMS_COUNTRIES": "US",
+		// These tests ask for texts as nobody does: the guards against that have tests of their own.
+		"SMS_LIMIT_NUMBER": "off", "SMS_LIMIT_PREFIX": "off", "SMS_LIMIT_NETWORK": "off", "SMS_LIMIT_COUNTRY": "off",
+		"SMS_LIMIT_PORTAL": "off", "SMS_LIMIT_PERSON": "off", "SMS_CONVERSION_STOP": "off",
+	})
+	maps.Copy(d.env, more)
+	return d
+}
+
+// start runs a process and waits until it is ready.
+func (d *dispatcher) start() {
+	d.mu.Lock()
+	d.lives++
+	l := &life{name: fmt.Sprintf("%s%d", d.name, d.lives), d: d, started: make(chan struct{})}
+	d.life = l
+	d.mu.Unlock()
+	defer close(l.started)
+	var err error
+	if l.p, err = sut.Service(d.house.tb, string(contract.SMSDispatcher), d.env); err != nil {
+		d.house.tb.Errorf("sms-dispatcher %s: %v\n%s", l.name, err, l.p.Output())
+	}
+}
+
+// current is the process that runs there now, or ran there last.
+func (d *dispatcher) current() *life {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.life
+}
+
+// process is what runs, once it is ready.
+func (l *life) process() *sut.Process {
+	<-l.started
+	return l.p
+}
+
+// kill ends a process as a crash does.
+func (l *life) kill() {
+	from := time.Now()
+	l.process().Kill9()
+	l.d.house.book.happens(Incident{By: l.name, From: from})
+}
+
+// book is the ledger while it is written.
+type book struct {
+	mu     sync.Mutex
+	ledger Ledger
+	asked  map[string]time.Time // reservations under way, by life and challenge
+}
+
+func (b *book) write(f func(*Ledger)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.ledger)
+}
+
+func (b *book) tells(t Told)                   { b.write(func(l *Ledger) { l.Told = append(l.Told, t) }) }
+func (b *book) closes(c Closing)               { b.write(func(l *Ledger) { l.Closings = append(l.Closings, c) }) }
+func (b *book) happens(i Incident)             { b.write(func(l *Ledger) { l.Incidents = append(l.Incidents, i) }) }
+func (b *book) hears(f contract.ChallengeFact) { b.write(func(l *Ledger) { l.Facts = append(l.Facts, f) }) }
+
+// asks writes down that an attempt is asked for, grants that it was granted.
+func (b *book) asks(challenge string, l *life) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asked == nil {
+		b.asked = make(map[string]time.Time)
+	}
+	b.asked[l.name+" "+challenge] = time.Now()
+}
+
+func (b *book) grants(challenge string, l *life) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ledger.Reserved = append(b.ledger.Reserved, Reservation{challenge, l.name, b.asked[l.name+" "+challenge]})
+}
+
+// arrives writes a request down as it comes, answers what became of it. Until then it counts as cut off.
+func (b *book) arrives(h Handoff) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h.Answer = Cut
+	b.ledger.Handoffs = append(b.ledger.Handoffs, h)
+	return len(b.ledger.Handoffs) - 1
+}
+
+func (b *book) answers(n int, a Answer) {
+	b.write(func(l *Ledger) { l.Handoffs[n].Answer, l.Handoffs[n].Answered = a, time.Now() })
+}
+
+// handed are the hand-offs of a challenge so far.
+func (b *book) handed(challenge string) []Handoff {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []Handoff
+	for _, h := range b.ledger.Handoffs {
+		if h.Challenge == challenge {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func (b *book) copy() Ledger {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.ledger
+	l.Told, l.Closings, l.Handoffs = append([]Told(nil), l.Told...), append([]Closing(nil), l.Closings...), append([]Handoff(nil), l.Handoffs...)
+	l.Reserved, l.Incidents, l.Facts = append([]Reservation(nil), l.Reserved...), append([]Incident(nil), l.Incidents...), append([]contract.ChallengeFact(nil), l.Facts...)
+	return l
+}
+
+// settle waits until every challenge that was told has its outcome and its fact, or until patience is over, completes
+// the ledger from the store and returns it.
+func (h *house) settle(patience time.Duration) Ledger {
+	h.tb.Helper()
+	records := store.Of[Record](h.db, "challenges")
+	known := map[string]Record{}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	var l Ledger
+	for open := true; open; {
+		l, open = h.book.copy(), false
+		heard := map[string]bool{}
+		for _, f := range l.Facts {
+			heard[f.Challenge] = true
+		}
+		for _, t := range l.Told {
+			r, ok := known[t.Challenge]
+			if !ok {
+				var err error
+				if r, err = records.Get(h.tb.Context(), t.Challenge); err == nil && r.ended() {
+					known[t.Challenge] = r
+				}
+			}
+			open = open || !r.ended() || !heard[t.Challenge]
+		}
+		select {
+		case <-deadline.C:
+			open = false
+		case <-tick.C:
+		}
+	}
+	l.Records, l.Shown = map[string]Record{}, h.shown()
+	for _, t := range l.Told {
+		if r, err := records.Get(h.tb.Context(), t.Challenge); err == nil {
+			l.Records[t.Challenge] = r
+		}
+	}
+	return l
+}
+
+// shown are the deliveries as an admin sees them.
+func (h *house) shown() map[string]contract.DeliveryInfo {
+	h.tb.Helper()
+	out := map[string]contract.DeliveryInfo{}
+	req := contract.DeliveriesRequest{Portal: h.portal, Limit: 200}
+	for {
+		page, err := bus.Request(h.tb.Context(), h.gateway, contract.SMSDeliveries, req)
+		if err != nil {
+			h.tb.Fatal(err)
+		}
+		for _, d := range page.Items {
+			out[d.Challenge] = d
+		}
+		if req.Cursor = page.Next; req.Cursor == "" {
+			return out
+		}
+	}
+}
+
+// proves checks the ledger, and prints and keeps its figures.
+func (h *house) proves(l Ledger, notes ...string) {
+	h.tb.Helper()
+	complaints := l.Check()
+	for i, c := range complaints {
+		if i == 20 {
+			h.tb.Errorf("and %d more", len(complaints)-i)
+			break
+		}
+		h.tb.Errorf("%s\n%s", c, l.story(c.Challenge))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d complaints\n%s", h.tb.Name(), len(complaints), l.Figures())
+	for _, n := range notes {
+		fmt.Fprintf(&b, "  %s\n", n)
+	}
+	h.tb.Log("\n" + b.String())
+	report(h.tb, b.String())
+	if h.tb.Failed() {
+		for _, d := range h.dispatchers {
+			if p := d.current().process(); p != nil {
+				h.tb.Logf("%s: %s", d.current().name, lastLines(p.Output(), 40))
+			}
+		}
+	}
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+var reports sync.Mutex
+
+// report adds to .artifacts/fault.txt, which the first report of a test process begins anew.
+func report(tb testing.TB, text string) {
+	tb.Helper()
+	reports.Lock()
+	defer reports.Unlock()
+	dir := filepath.Join(sut.Root(tb), ".artifacts")
+	how := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	if begun {
+		how = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	}
+	begun = true
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		tb.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "fault.txt"), how, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text + "\n"); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+var begun bool
