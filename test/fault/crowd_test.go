@@ -107,3 +107,28 @@ func (p *person) confirm(ctx context.Context, id, code string) error {
 	}
 	return err
 }
+
+// supersede has a newer start of the person's set-up take the place of everything under way, as after a reset by an
+// admin. Where its own text comes too soon after the last one, that changes nothing of it.
+func (p *person) supersede(ctx context.Context, ids ...string) error {
+	p.epoch.Person++
+	p.enrolment += "-again"
+	if _, err := p.open(ctx, newID(), contract.ForEnrolment); err != nil && contract.CodeOf(err) != contract.TooSoon {
+		return err
+	}
+	for _, id := range ids {
+		p.h.book.closes(Closing{id, Superseded, time.Now()})
+	}
+	return nil
+}
+
+// resend asks for another text in the same sign-in, which takes the place of the one before.
+func (p *person) resend(ctx context.Context, before, id string) error {
+	rep, err := p.open(ctx, id, contract.ForEnrolment)
+	if err != nil {
+		return err
+	}
+	p.h.book.closes(Closing{before, Superseded, time.Now()})
+	p.publish(ctx, id, "requested-"+id, rep.ExpiresAt)
+	return nil
+}

@@ -323,7 +323,7 @@ func (h *house) proves(l Ledger, notes ...string) {
 	if h.tb.Failed() {
 		for _, d := range h.dispatchers {
 			if p := d.current().process(); p != nil {
-				h.tb.Logf("%s: %s", d.current().name, lastLines(p.Output(), 40))
+				h.tb.Logf("%s: %s", d.current().name, lastLines(p.Output(), 10))
 			}
 		}
 	}
