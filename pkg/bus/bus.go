@@ -69,6 +69,24 @@ const (
 
 // Connect dials until ctx ends and makes sure of the streams. An unreachable server is an error that names the URL.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
+	b, err := Visit(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = asked(ctx, b.ensureStreams); err == nil {
+			return b, nil
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			b.nc.Close()
+			return nil, fmt.Errorf("JetStream at %s: %w", shown(o.URL), err)
+		}
+	}
+}
+
+// Visit connects as [Connect] does and leaves the streams as they are: for an operator's command, which does not know
+// how often they are to be replicated.
+func Visit(ctx context.Context, o Options) (*Bus, error) {
 	b := &Bus{
 		name: o.Name, log: o.Log, slots: o.Slots, replicas: max(1, o.Replicas),
 		metrics: newMetrics(o.Metrics), closed: make(chan struct{}),
@@ -119,15 +137,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		b.nc.Close()
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
-	for {
-		if err = asked(ctx, b.ensureStreams); err == nil {
-			return b, nil
-		}
-		if !pause(ctx, 200*time.Millisecond) {
-			b.nc.Close()
-			return nil, fmt.Errorf("JetStream at %s: %w", shown(o.URL), err)
-		}
-	}
+	return b, nil
 }
 
 // shown is a list of URLs as an operator may see it: without passwords.
@@ -176,12 +186,11 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 	for _, s := range contract.Streams() {
 		cfg := jetstream.StreamConfig{
 			Name: string(s.Name), Subjects: s.Subjects, Storage: jetstream.FileStorage, Replicas: b.replicas,
-			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: 2 * time.Minute, MaxMsgSize: 64 << 10,
+			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: s.Duplicates, MaxMsgSize: maxEvent,
 			Discard: jetstream.DiscardOld,
 		}
 		if s.Name == contract.StreamDead {
-			// A dead letter keeps the whole message and adds its reason.
-			cfg.MaxMsgSize *= 2
+			cfg.MaxMsgSize = maxDead
 		}
 		if s.WorkQueue {
 			// A job that does not fit is refused to its publisher, never pushed out silently.

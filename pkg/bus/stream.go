@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ func Publish[T any](ctx context.Context, b *Bus, ev contract.Event[T], id string
 // Delivery is one event as it arrived.
 type Delivery[T any] struct {
 	Message T
-	// ID is the event's id; the same event may be delivered more than once.
+	// ID is the event's id; the same event may be delivered more than once, and is the same when it is replayed.
 	ID string
 	// Subject it came on.
 	Subject string
@@ -113,7 +112,7 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	if o.MaxDeliver == 0 {
 		o.MaxDeliver = 20
 	}
-	name := string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(ev.Subject, "sallyport."), ".", "-")
+	name := b.durable(ev.Subject)
 	// Work in hand is finished at stop, so its context is not the starter's.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	slots, stopping := make(chan struct{}, o.Workers), make(chan struct{})
@@ -194,6 +193,25 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	return nil
 }
 
+// durable names the consumer that the replicas of this service share for a subject.
+func (b *Bus) durable(subject string) string {
+	return string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(subject, "sallyport."), ".", "-")
+}
+
+// Backlog tells how much of ev this service, all its replicas together, has not been given yet, and how much it was
+// given and has not answered for. It asks the server each time. A consumer or stream that is gone is an error: its
+// backlog is not known, and not empty either.
+func Backlog[T any](ctx context.Context, b *Bus, ev contract.Event[T]) (pending, unacknowledged uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, string(ev.Stream), b.durable(ev.Subject)) // asks for its state, too
+	if err != nil {
+		return 0, 0, fmt.Errorf("backlog of %s: %w", ev.Subject, err)
+	}
+	info := c.CachedInfo()
+	return info.NumPending, uint64(max(0, info.NumAckPending)), nil //nolint:gosec // not negative
+}
+
 // lost tells whether the server knows for sure that there is no such consumer.
 func (b *Bus) lost(stream, name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
@@ -237,10 +255,7 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	if err != nil {
 		return b.bury(ctx, msg, meta, err)
 	}
-	id := msg.Headers().Get(jetstream.MsgIDHeader)
-	if id == "" {
-		id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
-	}
+	id := eventID(msg, meta)
 	err = func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -275,73 +290,4 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 // retryDelay doubles from a quarter of a second to thirty seconds.
 func retryDelay(attempt uint64) time.Duration {
 	return min(30*time.Second, 250*time.Millisecond<<min(attempt-1, 10))
-}
-
-// Headers of a dead letter.
-const (
-	headerDeadReason  = "Sallyport-Dead-Reason"
-	headerDeadSubject = "Sallyport-Dead-Subject"
-	headerDeadCount   = "Sallyport-Dead-Deliveries"
-)
-
-// bury writes the dead letter first and terminates the message second: on a work queue Term deletes it.
-func (b *Bus) bury(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, why error) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
-	defer cancel()
-	letter := &nats.Msg{Subject: contract.DeadSubject(b.name), Data: msg.Data(), Header: nats.Header{
-		headerDeadReason:         {why.Error()},
-		headerDeadSubject:        {msg.Subject()},
-		headerDeadCount:          {strconv.FormatUint(meta.NumDelivered, 10)},
-		contract.HeaderVersion:   msg.Headers()[contract.HeaderVersion],
-		contract.HeaderRequestID: msg.Headers()[contract.HeaderRequestID],
-	}}
-	id := fmt.Sprintf("%s-%s-%d", b.name, meta.Stream, meta.Sequence.Stream)
-	if _, err := b.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
-		b.log.Error("dead letter not written", slog.String("subject", msg.Subject()), slog.Any("error", err))
-		_ = msg.NakWithDelay(5 * time.Second) // it comes again, and so does this attempt
-		return "retried"
-	}
-	b.log.Error("event is dead", slog.String("subject", msg.Subject()), slog.Uint64("sequence", meta.Sequence.Stream), slog.Any("error", why))
-	if err := msg.TermWithReason("dead letter " + id); err != nil {
-		b.log.Warn("dead event not terminated", slog.String("subject", msg.Subject()), slog.Any("error", err))
-	}
-	return "dead"
-}
-
-// DeadLetter is a message that a service could not use.
-type DeadLetter struct {
-	Sequence            uint64
-	Service             contract.Service
-	Subject, Reason     string
-	Deliveries, Request string
-	At                  time.Time
-	Data                []byte
-}
-
-// DeadLetters lists the dead letters, oldest first, at most limit.
-func (b *Bus) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
-	s, err := b.js.Stream(ctx, string(contract.StreamDead))
-	if err != nil {
-		return nil, fmt.Errorf("dead letters: %w", err)
-	}
-	info, err := s.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("dead letters: %w", err)
-	}
-	var out []DeadLetter
-	for seq := max(1, info.State.FirstSeq); seq <= info.State.LastSeq && len(out) < limit; seq++ {
-		m, err := s.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("dead letter %d: %w", seq, err)
-		}
-		out = append(out, DeadLetter{
-			Sequence: seq, Service: contract.Service(strings.TrimPrefix(m.Subject, contract.DeadSubject(""))),
-			Subject: m.Header.Get(headerDeadSubject), Reason: m.Header.Get(headerDeadReason),
-			Deliveries: m.Header.Get(headerDeadCount), Request: m.Header.Get(contract.HeaderRequestID), At: m.Time, Data: m.Data,
-		})
-	}
-	return out, nil
 }

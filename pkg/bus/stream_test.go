@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"sallyport/pkg/contract"
 )
@@ -128,94 +124,6 @@ func TestRetryDelay(t *testing.T) {
 	}
 }
 
-// Poison goes to the dead-letter stream with its reason, is gone from its own, and holds nobody up.
-func TestPoisonIsDeadAndSlowsNobody(t *testing.T) {
-	s := serve(t)
-	b := s.connect(contract.SMSDispatcher)
-	raw := func(id, version, data string) {
-		t.Helper()
-		msg := &nats.Msg{Subject: job.Subject, Data: []byte(data), Header: nats.Header{contract.HeaderVersion: {version}, contract.HeaderRequestID: {"rq9"}}}
-		if _, err := b.js.PublishMsg(t.Context(), msg, jetstream.WithMsgID(id)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bare := &nats.Msg{Subject: job.Subject, Data: []byte(`{}`)} // no headers at all
-	if _, err := b.js.PublishMsg(t.Context(), bare); err != nil {
-		t.Fatal(err)
-	}
-	raw("garbage", contract.Version, "hunter2")
-	raw("shape", contract.Version, `{"Text":["hunter2"]}`)
-	raw("version", "7", `{"Text":"fine"}`)
-	raw("large", contract.Version, `{"Text":{"x":"`+strings.Repeat("x", 60<<10)+`"}}`)
-	for _, text := range []string{"dead", "panics", "never"} {
-		if err := Publish(t.Context(), b, job, text, note{text}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 100 {
-		if err := Publish(t.Context(), b, job, fmt.Sprint("good", i), note{"good"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var good, never atomic.Int64
-	begin := time.Now()
-	var took atomic.Int64
-	if err := Consume(t.Context(), b, job, ConsumeOptions{Workers: 2, MaxDeliver: 3}, func(_ context.Context, d Delivery[note]) error {
-		switch d.Message.Text {
-		case "good":
-			if good.Add(1) == 100 {
-				took.Store(int64(time.Since(begin)))
-			}
-			return nil
-		case "dead":
-			return Dead(errors.New("unknown challenge\nwith a second line"))
-		case "panics":
-			panic("hunter2")
-		default:
-			never.Add(1)
-			return errors.New("never works")
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 10*time.Second, "all jobs are gone", func() bool { return messages(t, b, contract.StreamJobs) == 0 })
-	if got := time.Duration(took.Load()); good.Load() != 100 || got > 3*time.Second {
-		t.Errorf("%d good jobs within %v", good.Load(), got)
-	}
-	if never.Load() != 3 {
-		t.Errorf("tried %d times, want 3", never.Load())
-	}
-	letters, err := b.DeadLetters(t.Context(), 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := make(map[string]int)
-	for _, l := range letters {
-		if l.Service != contract.SMSDispatcher || l.Subject != job.Subject || l.At.IsZero() || len(l.Data) == 0 {
-			t.Errorf("%+v", l)
-		}
-		if strings.Contains(l.Reason, "hunter2") {
-			t.Errorf("the reason quotes the message: %s", l.Reason)
-		}
-		reasons[l.Reason+" after "+l.Deliveries]++
-	}
-	for reason, want := range map[string]int{
-		"not a message of this subject after 1":        3,
-		`wire version "7", want "1" after 1`:           1,
-		`wire version "", want "1" after 1`:            1,
-		"unknown challenge with a second line after 1": 1,
-		"panic after 3":       1,
-		"never works after 3": 1,
-	} {
-		if reasons[reason] != want {
-			t.Errorf("%q: %d, want %d (all: %v)", reason, reasons[reason], want, reasons)
-		}
-	}
-	if some, err := b.DeadLetters(t.Context(), 2); err != nil || len(some) != 2 || some[0].Sequence >= some[1].Sequence {
-		t.Errorf("%+v, %v", some, err)
-	}
-}
-
 // Two replicas share the work; one that stops finishes what it has in hand and gives back what it has not begun.
 func TestStopGivesBackWhatIsNotBegun(t *testing.T) {
 	s := serve(t)
@@ -325,6 +233,38 @@ func TestConsumeOutlivesItsConsumerAndStream(t *testing.T) {
 	s.stop()
 	s.start(s.addr)
 	arrives("d")
+}
+
+// What waits and what is in hand is counted for the service, not for the replica.
+func TestBacklog(t *testing.T) {
+	s := serve(t)
+	b, other := s.connect(contract.Policy), s.connect(contract.Policy)
+	if _, _, err := Backlog(t.Context(), b, job); err == nil {
+		t.Error("the backlog of a consumer that nobody made is known")
+	}
+	release, begun := make(chan struct{}), make(chan struct{}, 10)
+	if err := Consume(t.Context(), b, job, ConsumeOptions{Workers: 1}, func(context.Context, Delivery[note]) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := Publish(t.Context(), b, job, fmt.Sprint(i), note{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-begun
+	eventually(t, 5*time.Second, "two are given out, eight wait", func() bool {
+		pending, unacknowledged, err := Backlog(t.Context(), other, job)
+		return err == nil && pending == 8 && unacknowledged == 2
+	})
+	close(release)
+	eventually(t, 5*time.Second, "nothing waits", func() bool {
+		pending, unacknowledged, err := Backlog(t.Context(), other, job)
+		return err == nil && pending == 0 && unacknowledged == 0
+	})
 }
 
 func TestLetterKeepsItsForm(t *testing.T) {

@@ -19,6 +19,8 @@ const (
 	HeaderRequestID = "Sallyport-Request-Id"
 	// HeaderCallID carries the id by which one call is idempotent: a repeated attempt has the same one.
 	HeaderCallID = "Sallyport-Call-Id"
+	// HeaderEventID carries the id of an event whose message is called otherwise: a dead letter, or one that is replayed.
+	HeaderEventID = "Sallyport-Event-Id"
 	// HeaderDeadline carries when the caller gives up, in Unix milliseconds: what arrives later is not worked on.
 	HeaderDeadline = "Sallyport-Deadline"
 	// HeaderErrorCode carries the [Code] of a refused call.

@@ -23,14 +23,17 @@ type StreamInfo struct {
 	// MaxAge is beyond the life of any code; MaxBytes bounds the disk, and is reserved on it when the server starts.
 	MaxAge   time.Duration
 	MaxBytes int64
+	// Duplicates is for how long a message published again under its id is stored once. Of facts it is beyond the life
+	// of any code: an outcome is told when it is written, and once more, to be sure, when its code is over.
+	Duplicates time.Duration
 }
 
 // Streams lists every stream. Each is on disk, replicated three times on a cluster.
 func Streams() []StreamInfo {
 	return []StreamInfo{
-		{StreamJobs, []string{"sallyport.job.>"}, true, 24 * time.Hour, 512 << 20},
-		{StreamFacts, []string{"sallyport.fact.>"}, false, 7 * 24 * time.Hour, 2 << 30},
-		{StreamDead, []string{"sallyport.dead.>"}, false, 30 * 24 * time.Hour, 512 << 20},
+		{StreamJobs, []string{"sallyport.job.>"}, true, 24 * time.Hour, 512 << 20, 2 * time.Minute},
+		{StreamFacts, []string{"sallyport.fact.>"}, false, 7 * 24 * time.Hour, 2 << 30, 10 * time.Minute},
+		{StreamDead, []string{"sallyport.dead.>"}, false, 30 * 24 * time.Hour, 512 << 20, 2 * time.Minute},
 	}
 }
 
@@ -40,7 +43,7 @@ func DeadSubject(s Service) string { return "sallyport.dead." + string(s) }
 // Every event. "Job" subjects are work for one service, "fact" subjects say what happened.
 var (
 	// ChallengeRequested makes sms-dispatcher send the challenge that [SMSOpen] wrote. Without that record nothing
-	// is sent. The code is made when the event is consumed and never travels on the bus.
+	// is sent. The code is part of the record, sealed, and never travels on the bus.
 	ChallengeRequested = Event[ChallengeRequest]{"sallyport.job.challenge.requested", StreamJobs, []Service{AuthGateway}, []Service{SMSDispatcher}, "Send the text message of this challenge."}
 
 	// EnrolmentStarted: somebody began to enrol.

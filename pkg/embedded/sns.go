@@ -54,22 +54,13 @@ type message struct {
 	Attributes map[string]string `json:"attributes"`
 }
 
-// fault is what goes wrong with the next messages.
-type fault struct {
-	Mode  string `json:"mode"`
-	Times int    `json:"times"` // messages still to go; 0: until changed
-}
-
 const (
 	maxMessages = 1000      // the oldest are dropped
 	maxPublish  = 256 << 10 // SNS's own limit for a message, and enough for what surrounds it
 	maxJSON     = 16 << 10
 )
 
-var (
-	faultModes = []string{"none", "throttle", "error500", "hang", "reset", "opted_out", "invalid", "spend_limit"}
-	e164       = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
-)
+var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
 // StartSNS starts an endpoint that takes text messages as Amazon SNS does (the Query protocol's Publish with a phone
 // number), so that the AWS SDK works against it unchanged, and delivers them to an inbox instead of to telephones:
@@ -77,12 +68,14 @@ var (
 //	POST /              SNS Publish
 //	GET  /?to=+1701…    the inbox as a page, newest first
 //	GET  /messages?to=  the inbox as JSON, oldest first
-//	GET, PUT /faults    {"mode","times"}: what goes wrong with the next messages; times 0 means until changed
+//	GET, PUT /faults    {"mode","times"}: what goes wrong with the next messages; times 0 means until changed.
+//	                    {"delay":"50ms"}, with them or alone: how long each answer takes, until changed
 //	GET, POST /clock    {"now"}, {"advance":"30s"}: the virtual clock, where there is one
 //
 // The last 1,000 messages are kept in memory. Credentials and signatures are not checked. The fault modes: throttle
 // and error500 refuse as SNS does; hang holds the request, undelivered, until the client gives up; reset delivers and
-// then resets the connection instead of answering; opted_out, invalid and spend_limit refuse for good.
+// then resets the connection instead of answering; accepted_500 delivers and answers as error500 does; opted_out and
+// invalid refuse the number, spend_limit, credentials and signature the account.
 //
 // Only requests for a loopback host are served, and none that a page of another origin makes a browser send.
 func StartSNS(o SNSOptions) (*SNS, error) {
@@ -192,52 +185,12 @@ func (s *SNS) publish(w http.ResponseWriter, r *http.Request) {
 		m.Attributes[r.PostForm.Get(entry+"Name")] = r.PostForm.Get(entry + "Value.StringValue")
 	}
 
-	mode := s.nextFault()
-	switch mode {
-	case "throttle":
-		snsError(w, http.StatusBadRequest, "Throttling", "Rate exceeded")
-		return
-	case "error500":
-		snsError(w, http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.")
-		return
-	case "opted_out": // OptedOut is the code in SNS's API model; the number is in the text, as in InvalidParameter's
-		snsError(w, http.StatusBadRequest, "OptedOut", "Invalid parameter: PhoneNumber Reason: "+to+" is opted out")
-		return
-	case "invalid":
-		snsError(w, http.StatusBadRequest, "InvalidParameter", "Invalid parameter: PhoneNumber Reason: "+to+" is not valid to publish to")
-		return
-	case "spend_limit":
-		// SNS documents no error for this: with the spend limit reached it accepts messages and says "No quota left for
-		// account" in the delivery log only. An error of its own lets the handling of a used-up account be seen.
-		snsError(w, http.StatusBadRequest, "SMSSpendLimitExceeded", "No quota left for account: the monthly SMS spend limit is reached")
-		return
-	case "hang":
-		select {
-		case <-r.Context().Done():
-		case <-s.closing:
-		}
-		panic(http.ErrAbortHandler) // no answer
-	}
-
-	s.deliver(m)
-	if mode == "reset" {
-		reset(w)
-		return
-	}
-	writeXML(w, http.StatusOK, publishResponse{XMLNS: snsNamespace, MessageID: m.ID, RequestID: uuid.NewString()})
+	s.answer(w, r, m)
 }
 
-// nextFault returns the fault for one message and counts it.
-func (s *SNS) nextFault() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	mode := s.fault.Mode
-	if s.fault.Times > 0 {
-		if s.fault.Times--; s.fault.Times == 0 {
-			s.fault.Mode = "none"
-		}
-	}
-	return mode
+// accepted is SNS's answer to a message that it took.
+func accepted(w http.ResponseWriter, m message) {
+	writeXML(w, http.StatusOK, publishResponse{XMLNS: snsNamespace, MessageID: m.ID, RequestID: uuid.NewString()})
 }
 
 // deliver stamps a message and puts it into the inbox.
@@ -249,18 +202,6 @@ func (s *SNS) deliver(m message) {
 	if n := len(s.messages) - maxMessages; n > 0 {
 		s.messages = slices.Delete(s.messages, 0, n)
 	}
-}
-
-// reset answers with a TCP reset.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // the connection ends without an answer, if less abruptly
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
 }
 
 // received returns the messages to one number, or to all when to is empty, oldest first. A plus sign that arrived as a
@@ -282,40 +223,6 @@ func (s *SNS) received(to string) []message {
 
 func (s *SNS) list(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s.received(r.URL.Query().Get("to")))
-}
-
-func (s *SNS) currentFault() fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fault
-}
-
-func (s *SNS) getFault(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.currentFault())
-}
-
-func (s *SNS) setFault(w http.ResponseWriter, r *http.Request) {
-	var f fault
-	form, ok := readInput(w, r, &f, func() { f.Mode = r.PostForm.Get("mode") })
-	if !ok {
-		return
-	}
-	if !slices.Contains(faultModes, f.Mode) {
-		problem(w, http.StatusBadRequest, "mode must be one of "+strings.Join(faultModes, ", "))
-		return
-	}
-	if f.Times < 0 {
-		problem(w, http.StatusBadRequest, "times must be 0 (until changed) or the number of messages")
-		return
-	}
-	s.mu.Lock()
-	s.fault = f
-	s.mu.Unlock()
-	if form {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
-	}
-	writeJSON(w, http.StatusOK, f)
 }
 
 type clockNow struct {

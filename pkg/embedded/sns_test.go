@@ -137,6 +137,9 @@ func TestFaults(t *testing.T) {
 		{mode: "opted_out", code: "OptedOut", status: 400},
 		{mode: "invalid", code: "InvalidParameter", status: 400},
 		{mode: "spend_limit", code: "SMSSpendLimitExceeded", status: 400},
+		{mode: "credentials", code: "InvalidClientTokenId", status: 403},
+		{mode: "signature", code: "SignatureDoesNotMatch", status: 403},
+		{mode: "accepted_500", code: "InternalError", status: 500, delivered: true},
 		{mode: "reset", delivered: true},
 		{mode: "hang"},
 	}
@@ -192,11 +195,55 @@ func TestFaults(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, bad := range []string{`{"mode":"sometimes"}`, `{"mode":"hang","times":-1}`, `{"mood":"hang"}`, `hang`, ``} {
+	for _, bad := range []string{`{"mode":"sometimes"}`, `{"mode":"hang","times":-1}`, `{"mood":"hang"}`, `hang`, ``, `{}`, `{"times":3}`, `{"delay":"50ms","times":3}`,
+		`{"mode":"none","delay":"soon"}`, `{"delay":"-1s"}`, `{"delay":"11s"}`, `{"delay":50}`} {
 		status, body := call(t, "PUT", s.URL()+"/faults", bad)
 		if status != 400 || strings.HasPrefix(bad, `{"mode":"s`) && !strings.Contains(body, "spend_limit") {
 			t.Errorf("PUT /faults %s: %d %s", bad, status, body)
 		}
+	}
+}
+
+// How long answers take is one thing, what goes wrong another: each stays while the other is changed.
+func TestDelay(t *testing.T) {
+	s := startTestSNS(t, nil)
+	const delay = 80 * time.Millisecond
+	for _, step := range []struct{ body, now string }{
+		{`{"delay":"80ms"}`, `{"mode":"none","times":0,"delay":"80ms"}`},
+		{`{"mode":"throttle","times":1}`, `{"mode":"throttle","times":1,"delay":"80ms"}`},
+	} {
+		if status, body := call(t, "PUT", s.URL()+"/faults", step.body); status != 200 || strings.TrimSpace(body) != step.now {
+			t.Errorf("PUT /faults %s: %d %s", step.body, status, body)
+		}
+	}
+	for _, fails := range []bool{true, false} {
+		began := time.Now()
+		if _, err := send(t.Context(), s, somebody, "x"); (err != nil) != fails || time.Since(began) < delay {
+			t.Errorf("%v after %v, want an error: %v, after %v", err, time.Since(began), fails, delay)
+		}
+	}
+	if _, page := call(t, "GET", s.URL()+"/", ""); !strings.Contains(page, "answers take 80ms") {
+		t.Error("the page does not say why answers are slow")
+	}
+	if _, body := call(t, "PUT", s.URL()+"/faults", `{"delay":"10s"}`); !strings.Contains(body, `"10s"`) {
+		t.Error(body)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	sent := make(chan error, 1)
+	before := len(inbox(t, s, ""))
+	go func() { _, err := send(ctx, s, somebody, "y"); sent <- err }()
+	eventually(t, "it is delivered before it is answered", func() bool { return len(inbox(t, s, "")) > before })
+	cancel()
+	if err := <-sent; err == nil {
+		t.Error("answered before its time")
+	}
+	go func() { _, err := send(t.Context(), s, somebody, "z"); sent <- err }()
+	eventually(t, "the next has arrived", func() bool { return len(inbox(t, s, "")) > before+1 })
+	if err := s.Close(t.Context()); err != nil { // would time out if it waited for the delay
+		t.Error(err)
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("an endpoint that stops answers what it has taken: %v", err)
 	}
 }
 

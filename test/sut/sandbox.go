@@ -56,11 +56,17 @@ func (s *Sandbox) Messages(to string) []Message {
 	return Want[[]Message](s.tb, http.StatusOK, s.c.Do(http.MethodGet, path, "", nil))
 }
 
-// Faults makes the next messages fail: throttle, error500, hang, reset, opted_out, invalid, spend_limit, or none;
-// times 0 is until changed.
+// Faults makes the next messages fail: throttle, error500, hang, reset, accepted_500, opted_out, invalid, spend_limit,
+// credentials, signature, or none; times 0 is until changed.
 func (s *Sandbox) Faults(mode string, times int) {
 	s.tb.Helper()
 	Expect(s.tb, s.c.Do(http.MethodPut, "/faults", "", map[string]any{"mode": mode, "times": times}), http.StatusOK, "")
+}
+
+// Delay makes each answer of the endpoint take d, until changed; at most ten seconds.
+func (s *Sandbox) Delay(d time.Duration) {
+	s.tb.Helper()
+	Expect(s.tb, s.c.Do(http.MethodPut, "/faults", "", map[string]any{"delay": d.String()}), http.StatusOK, "")
 }
 
 // LastCode waits for the first message to a number and returns the code of the last one.

@@ -87,7 +87,7 @@ func (g *gateway) stepUpSend(ctx context.Context, s session) (contract.SMSOpenRe
 	if _, err := g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpChallenge = challenge }); err != nil {
 		return contract.SMSOpenReply{}, err
 	}
-	g.flow.publish(ctx, signIn{Portal: s.Portal, User: s.User, Challenge: challenge})
+	g.flow.publish(ctx, s.account(), challenge, r.ExpiresAt)
 	return r, nil
 }
 

@@ -15,12 +15,12 @@ import (
 
 // This file answers: how does a person prove the factor they have?
 
-// publish asks for a challenge's text message. A failure is logged only: the challenge is written, and sms-dispatcher
-// finds it without the event.
-func (f *signIns) publish(ctx context.Context, s signIn) {
-	err := bus.Publish(ctx, f.bus, contract.ChallengeRequested, "challenge-"+s.Challenge, contract.ChallengeRequest{Account: s.account(), Challenge: s.Challenge})
-	if err != nil {
-		f.log.Warn("challenge not published", slog.String("challenge", s.Challenge), slog.Any("error", err))
+// publish asks for a challenge's text message; expires is when its code does. A failure is logged only: the challenge
+// is written, and sms-dispatcher finds it without the event.
+func (f *signIns) publish(ctx context.Context, who contract.Account, challenge string, expires time.Time) {
+	job := contract.ChallengeRequest{Account: who, Challenge: challenge, ExpiresAt: expires}
+	if err := bus.Publish(ctx, f.bus, contract.ChallengeRequested, "challenge-"+challenge, job); err != nil {
+		f.log.Warn("challenge not published", slog.String("challenge", challenge), slog.Any("error", err))
 	}
 }
 
@@ -46,11 +46,11 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 	if err != nil {
 		return outcome{}, err
 	}
-	s.Challenge, s.Destination, s.ResendAt, s.PublishedAt = req.Challenge, r.Destination, r.ResendAt, f.now()
+	s.Challenge, s.Destination, s.ResendAt, s.PublishedAt, s.CodeExpiresAt = req.Challenge, r.Destination, r.ResendAt, f.now(), r.ExpiresAt
 	if s, _, err = f.advance(ctx, s, revision, stepNothing); err != nil {
 		return outcome{}, err
 	}
-	f.publish(ctx, s)
+	f.publish(ctx, s.account(), s.Challenge, s.CodeExpiresAt)
 	return outcome{signIn: s, delivery: contract.DeliveryQueued}, nil
 }
 

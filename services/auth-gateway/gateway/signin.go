@@ -47,6 +47,8 @@ type signIn struct {
 	Destination string    `json:"destination,omitempty"`
 	ResendAt    time.Time `json:"resend_at,omitzero"`
 	PublishedAt time.Time `json:"published_at,omitzero"`
+	// CodeExpiresAt is when the code of that message does.
+	CodeExpiresAt time.Time `json:"code_expires_at,omitzero"`
 
 	// LockedUntil is when the factor opens that was closed by a code typed here.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
@@ -369,7 +371,7 @@ func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 		out.Destination = r.Destination
 	}
 	if r.Delivery == contract.DeliveryQueued && f.now().Sub(s.PublishedAt) > republishAfter {
-		f.publish(ctx, s) // somebody waits and there is no outcome: the job may be lost
+		f.publish(ctx, s.account(), s.Challenge, s.CodeExpiresAt) // somebody waits and there is no outcome: the job may be lost
 	}
 	return out, nil
 }

@@ -1,6 +1,10 @@
 package sms
 
-import "sallyport/pkg/contract"
+import (
+	"strings"
+
+	"sallyport/pkg/contract"
+)
 
 // class says what became of one call of SNS, which has no way to ask: Publish has no idempotency token.
 type class string
@@ -38,13 +42,49 @@ type answer struct {
 	Status int
 	Code   string
 	Reach  reach
+	About  subject
+}
+
+// subject is what an error is about, as far as its message says: SNS has one code for every parameter.
+type subject int
+
+const (
+	// aboutNumber: the telephone number, or nothing that is known.
+	aboutNumber subject = iota
+	// aboutOptOut: its owner wants no texts.
+	aboutOptOut
+	// aboutAttributes: sender, price or another attribute of ours.
+	aboutAttributes
+)
+
+// aboutOf reads the message of an error. The message itself goes nowhere: it may quote the number.
+func aboutOf(message string) subject {
+	message = strings.ToLower(message)
+	for _, ours := range []string{"messageattribute", "aws.sns.sms.", "aws.mm.sms.", "senderid", "sender id", "originationnumber", "maxprice"} {
+		if strings.Contains(message, ours) {
+			return aboutAttributes
+		}
+	}
+	if strings.Contains(message, "opted out") {
+		return aboutOptOut
+	}
+	return aboutNumber
 }
 
 // classify is the table: what the error code says counts first, then the status, then how far the call came. What is
 // in no table may have been sent.
 func classify(a answer) (class, contract.FailureReason) {
-	if c, ok := byCode[a.Code]; ok {
-		return c.class, c.reason
+	if v, ok := byCode[a.Code]; ok {
+		if v.reason == contract.ReasonInvalidNumber {
+			switch a.About {
+			case aboutOptOut:
+				v.reason = contract.ReasonOptedOut
+			case aboutAttributes: // of this country's sender, perhaps: no reason to stop the others
+				v.reason = contract.ReasonCarrier
+			case aboutNumber:
+			}
+		}
+		return v.class, v.reason
 	}
 	switch {
 	case a.Status == 200 && a.Code == "":

@@ -12,7 +12,6 @@ import (
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/service/servicetest"
-	"sallyport/pkg/store"
 )
 
 func (w *world) deliveries(req contract.DeliveriesRequest) contract.DeliveriesPage {
@@ -211,63 +210,39 @@ func TestB35WhatIsNoPageIsRefused(t *testing.T) {
 	}
 }
 
-// Lists go back ninety days; what is older is removed in small batches, but never before it is over and told.
+// Lists go back ninety days; what is older is removed, but never before it is over and told.
 func TestOldChallengesAreRemoved(t *testing.T) {
 	w := newWorld(t)
 	now := w.Clock.Now()
 	insert := func(id string, age time.Duration, change func(*challenge)) {
 		t.Helper()
-		c := challenge{ID: id, Portal: "northwind", User: "u1", CreatedAt: now.Add(-age), State: stateSent, Closed: closedExpired}
+		created := asKept(now.Add(-age))
+		c := challenge{
+			ID: id, Portal: "northwind", User: "u1", Order: orderOf(created, id), CreatedAt: created, ExpiresAt: created.Add(codeLife),
+			State: stateSent, Closed: closedExpired, Settled: true, Due: created.Add(keepFor),
+		}
 		change(&c)
-		c.Order = orderOf(c.CreatedAt, id)
 		if err := w.records.challenges.Insert(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	as := func(*challenge) {}
-	for i := range 2*forgetMost + 10 {
+	for i := range 200 {
 		insert(fmt.Sprintf("old%d", i), keepFor+time.Duration(i+1)*time.Millisecond, as)
 	}
-	insert("young", keepFor, as)
-	insert("open", 2*keepFor, func(c *challenge) { c.Closed = stillOpen })
-	insert("queued", 2*keepFor, func(c *challenge) { c.State = queued })
-	insert("untold", 2*keepFor, as)
-	letter, err := bus.NewLetter(t.Context(), contract.ChallengeEnded, "challenge-untold", contract.ChallengeFact{}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	letters := store.Of[map[string]any](w.DB(contract.SMSDispatcher), challengesName)
-	if err := letters.Delete(t.Context(), "untold"); err != nil {
-		t.Fatal(err)
-	}
-	if err := letters.Insert(t.Context(), map[string]any{
-		"_id": "untold", "order": orderOf(now.Add(-2*keepFor), "untold"), "state": "sent", "closed": "expired", "outbox": map[string]bus.Letter{letter.ID: letter},
-	}); err != nil {
-		t.Fatal(err)
-	}
-
-	d := &dispatcher{records: w.records, clock: w.Clock}
-	left := func() []string {
-		t.Helper()
-		all, err := w.records.old(t.Context(), orderFrom(now.Add(time.Hour)), 1000)
-		if err != nil {
-			t.Fatal(err)
+	insert("young", keepFor-time.Minute, as)
+	// Those that something stood still with are ended first, and told.
+	insert("open", 2*keepFor, func(c *challenge) { c.Closed, c.Settled = stillOpen, false })
+	insert("queued", 2*keepFor, func(c *challenge) { c.State, c.Closed, c.Settled = queued, stillOpen, false })
+	insert("untold", 2*keepFor, func(c *challenge) { c.Settled = false })
+	w.start()
+	servicetest.Eventually(t, "the old ones are gone", func() bool {
+		left := w.pages(contract.DeliveriesRequest{Portal: "northwind", Limit: 200})
+		return slices.Equal(left, []string{"young"})
+	})
+	for id, want := range map[string]contract.Outcome{"open": contract.OutcomeSent, "queued": contract.OutcomeExpired, "untold": contract.OutcomeSent} {
+		if f := w.ends(id); f.Outcome != want {
+			t.Errorf("%s ended as %+v", id, f)
 		}
-		var out []string
-		for _, c := range all {
-			out = append(out, c.ID)
-		}
-		return out
-	}
-	before := len(left())
-	more, err := d.forgetOld(t.Context())
-	if n := before - len(left()); err != nil || !more || n != forgetMost-3 {
-		t.Errorf("one round removed %d, more: %v, %v", n, more, err)
-	}
-	w.start() // it goes on by itself, from round to round
-	want := []string{"open", "queued", "untold", "young"}
-	servicetest.Eventually(t, "the old ones are gone", func() bool { return len(left()) <= len(want) })
-	if got := left(); !slices.Equal(got, want) {
-		t.Errorf("left are %v, want %v", got, want)
 	}
 }

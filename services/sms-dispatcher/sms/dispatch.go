@@ -27,22 +27,47 @@ var (
 )
 
 // requested consumes the job of a challenge. The record decides what is done: a job without its record sends nothing,
-// and of any number of deliveries, in any order, one works.
+// and of any number of deliveries, in any order, one works. A job that has waited too long is laid aside unread: its
+// record is due by now, and the reconciler takes the youngest first, while this queue is as old as its oldest job.
 func (d *dispatcher) requested(ctx context.Context, ev bus.Delivery[contract.ChallengeRequest]) error {
-	c, err := d.records.challenges.Get(ctx, ev.Message.Challenge)
-	if errors.Is(err, store.ErrNotFound) || err == nil && c.account() != ev.Message.Account {
-		return bus.Dead(errNoRecord)
+	if why := tooLate(ev.Message.ExpiresAt, d.now()); why != "" {
+		d.metrics.laidAside.WithLabelValues(string(why)).Inc()
+		return nil
 	}
-	if err != nil {
-		return err
+	if !d.hands.take(ev.Message.Challenge) {
+		return nil // the reconciler, or another delivery of it, has it in hand
 	}
+	defer d.hands.give(ev.Message.Challenge)
 	stop := beat(ctx, ev.InProgress)
 	defer stop()
-	err = d.dispatch(ctx, c.ID)
-	if errors.Is(err, errNotOpened) {
+	err := d.dispatch(ctx, ev.Message.Account, ev.Message.Challenge)
+	if errors.Is(err, errNotOpened) || errors.Is(err, errNoRecord) {
 		return bus.Dead(err)
 	}
 	return err
+}
+
+// lateness says why a job is laid aside.
+type lateness string
+
+const (
+	notLate     lateness = ""
+	lateExpired lateness = "expired"
+	lateWaited  lateness = "late"
+)
+
+// tooLate tells whether a job came too late to be worked on from the queue. Without an expiry it did not.
+func tooLate(expires, now time.Time) lateness {
+	switch {
+	case expires.IsZero():
+		return notLate
+	case !now.Before(expires):
+		return lateExpired
+	case now.Sub(expires.Add(-codeLife)) >= grace:
+		return lateWaited
+	default:
+		return notLate
+	}
 }
 
 // beat tells the stream that the work goes on, until stop is called.
@@ -64,10 +89,12 @@ func beat(ctx context.Context, inProgress func() error) (stop func()) {
 }
 
 // dispatch works on a challenge until it has its outcome, is in somebody else's hands, or ctx ends.
-func (d *dispatcher) dispatch(ctx context.Context, id string) error {
+func (d *dispatcher) dispatch(ctx context.Context, who contract.Account, id string) error {
 	worker := bus.NewID()
+	fresh := true
 	err := backoff.Retry(func() error {
-		done, err := d.attempt(ctx, id, worker)
+		done, err := d.attempt(ctx, who, id, worker, fresh)
+		fresh = false
 		switch {
 		case contract.CodeOf(err) == contract.Unavailable:
 			// The store was away before the call. An attempt that it may have reserved is taken over as ambiguous.
@@ -90,13 +117,18 @@ func (d *dispatcher) dispatch(ctx context.Context, id string) error {
 }
 
 // attempt makes one call of SNS, if there is one to make; done means that there is nothing left to do for this worker.
-func (d *dispatcher) attempt(ctx context.Context, id, worker string) (done bool, err error) {
+// A fresh challenge is reserved without being read first: nearly all of them are sent by their first attempt.
+func (d *dispatcher) attempt(ctx context.Context, who contract.Account, id, worker string, fresh bool) (done bool, err error) {
 	for {
-		c, err := d.records.challenges.Get(ctx, id)
-		if err != nil {
-			return false, err
-		}
 		now := d.now()
+		c := challenge{ID: id, Portal: who.Portal, User: who.User, State: queued, ExpiresAt: now.Add(codeLife)}
+		if !fresh {
+			if c, err = d.records.challenges.Get(ctx, id); errors.Is(err, store.ErrNotFound) || err == nil && c.account() != who {
+				return false, errNoRecord
+			} else if err != nil {
+				return false, err
+			}
+		}
 		what, end := next(c, worker, now)
 		switch what {
 		case stepNothing:
@@ -108,32 +140,41 @@ func (d *dispatcher) attempt(ctx context.Context, id, worker string) (done bool,
 			continue // somebody else was faster: look again
 		case stepSend:
 		}
-		leave, wait := d.gate.enter()
-		if wait > 0 {
-			if err := pause(ctx, wait); err != nil {
-				return false, err
-			}
-			continue // it may have expired meanwhile
-		}
-		done, made, err := d.call(ctx, c, worker, now, leave)
+		done, made, wait, err := d.tryCall(ctx, c, worker, fresh)
 		if made || err != nil {
 			return done, err
+		}
+		fresh = false // it may be superseded or expired meanwhile
+		if err := pause(ctx, wait); err != nil {
+			return false, err
 		}
 	}
 }
 
+// tryCall calls SNS where the gate is open, as one of at most as many as there are workers: the queue's and the
+// reconciler's together. Otherwise it says how long to wait before asking again.
+func (d *dispatcher) tryCall(ctx context.Context, c challenge, worker string, fresh bool) (done, made bool, wait time.Duration, err error) {
+	select {
+	case <-ctx.Done():
+		return false, false, 0, ctx.Err()
+	case d.calls <- struct{}{}:
+	}
+	defer func() { <-d.calls }()
+	leave, wait := d.gate.enter()
+	if wait > 0 {
+		return false, false, wait, nil
+	}
+	done, made, err = d.call(ctx, c, worker, fresh, leave)
+	return done, made, 0, err
+}
+
 // call reserves an attempt and makes it. Without an attempt that counts (the record was no longer the one that was read,
 // or our account was refused) made is false: look at the record again. leave is called exactly once.
-func (d *dispatcher) call(ctx context.Context, c challenge, worker string, now time.Time, leave func(class)) (done, made bool, err error) {
+func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh bool, leave func(class)) (done, made bool, err error) {
 	became := class("")
 	defer func() { leave(became) }()
 
-	phone, code, sealed, err := d.material(c)
-	if err != nil {
-		// Not our key, or not our record: no retry can mend it, and it must not be silent.
-		_, endErr := d.end(ctx, c, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
-		return false, true, errors.Join(err, endErr)
-	}
+	now := d.now()
 	day := now.Format(time.DateOnly)
 	if d.settings.DailyBudget > 0 {
 		ok, err := d.records.spend(ctx, day, d.settings.DailyBudget)
@@ -146,15 +187,27 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, now t
 			return false, false, nil
 		}
 	}
-	reserved, ok, err := d.records.reserve(ctx, c, worker, sealed, now)
+	reserved, ok, err := d.records.reserve(ctx, c, worker, fresh, now)
 	if err != nil || !ok {
 		d.refund(ctx, day)
 		return false, false, err
 	}
-
-	// A call that is under way is finished and its outcome written even if the service is stopping.
+	// From here on the attempt is ours: it is finished, and its outcome written, even if the service is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
 	defer cancel()
+	phone, code, err := d.material(reserved)
+	if err != nil {
+		// Not our key, or not our record: no retry can mend it, and it must not be silent.
+		d.refund(ctx, day)
+		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		return false, true, errors.Join(err, endErr)
+	}
+	// The last look. A process that was held up here for long would send what somebody else has sent by now, or what
+	// nobody waits for any more.
+	if now := d.now(); !now.Add(d.settings.SendTimeout).Before(reserved.LeaseUntil) || !now.Before(reserved.ExpiresAt) {
+		d.refund(ctx, day)
+		return false, false, insist(ctx, func() error { return d.records.requeue(ctx, reserved, false, now) })
+	}
 	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
 	var reason contract.FailureReason
 	became, reason = classify(a)
@@ -166,6 +219,7 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, now t
 	after := d.now()
 	switch became {
 	case wasSent:
+		d.handedOver(reserved)
 		return true, true, insist(ctx, func() error {
 			_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeSent, messageID: messageID}, after)
 			return err
@@ -199,26 +253,17 @@ func insist(ctx context.Context, write func() error) error {
 	return nil
 }
 
-// material opens what a text is made of. The code is the one that the challenge has, or a new one, sealed, that the
-// reservation will give it.
-func (d *dispatcher) material(c challenge) (phone, code secret.String, sealed []byte, err error) {
-	raw, err := d.keys.Store.Open(c.Phone, placeOfPhone(c.account(), c.ID))
+// material opens what a text is made of.
+func (d *dispatcher) material(c challenge) (phone, code secret.String, err error) {
+	number, err := d.keys.Store.Open(c.Phone, placeOfPhone(c.account(), c.ID))
 	if err != nil {
-		return phone, code, nil, fmt.Errorf("%w: phone", errNotOpened)
+		return phone, code, fmt.Errorf("%w: phone", errNotOpened)
 	}
-	phone = secret.New(string(raw))
-	if len(c.Code) > 0 {
-		raw, err := d.keys.Store.Open(c.Code, placeOfCode(c.account(), c.ID))
-		if err != nil {
-			return phone, code, nil, fmt.Errorf("%w: code", errNotOpened)
-		}
-		return phone, secret.New(string(raw)), nil, nil
+	digits, err := d.keys.Store.Open(c.Code, placeOfCode(c.account(), c.ID))
+	if err != nil {
+		return phone, code, fmt.Errorf("%w: code", errNotOpened)
 	}
-	if code, err = d.code(); err != nil {
-		return phone, code, nil, err
-	}
-	sealed, err = d.keys.Store.Seal([]byte(code.Reveal()), placeOfCode(c.account(), c.ID))
-	return phone, code, sealed, err
+	return secret.New(string(number)), secret.New(string(digits)), nil
 }
 
 // refund gives a text back to the day's budget. A lost refund makes the budget smaller, never larger.
@@ -231,7 +276,7 @@ func (d *dispatcher) refund(ctx context.Context, day string) {
 	}
 }
 
-// end writes an outcome, and says when the reconciler need look next: when the code expires, or never.
+// end writes an outcome and tells it. What cannot be told now, the reconciler tells.
 func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Time) (bool, error) {
 	ended, err := d.records.end(ctx, c, e, now)
 	if err != nil || !ended {
@@ -241,19 +286,18 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	if e.outcome == contract.OutcomeSent {
 		d.metrics.handover.Observe(now.Sub(c.CreatedAt).Seconds())
 	}
-	if e.closed != stillOpen || c.Closed != stillOpen {
-		err = d.records.notes.Delete(ctx, c.ID)
-	} else {
-		err = d.records.lookAgain(ctx, c.ID, c.ExpiresAt, 0)
-	}
-	if err != nil {
-		d.log.Warn("note not updated", slog.String("challenge", c.ID), slog.Any("error", err)) // looked at once more
+	c.State, c.Reason, c.EndedAt = state(e.outcome), e.reason, now
+	if err := d.announce(ctx, factOf(c)); err != nil {
+		d.log.Warn("outcome not told yet", slog.String("challenge", c.ID), slog.Any("error", err))
 	}
 	return true, nil
 }
 
-// pause waits for d of real time, or until ctx ends.
+// pause waits for d of real time, or until ctx ends; no time is no wait.
 func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

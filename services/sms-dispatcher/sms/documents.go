@@ -3,7 +3,6 @@ package sms
 import (
 	"time"
 
-	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/lockout"
 )
@@ -95,6 +94,10 @@ type challenge struct {
 
 	Closed closing `bson:"closed"`
 	Code   []byte  `bson:"code,omitempty"` // sealed
+	// Due is when the reconciler looks at it next, at the latest: nothing is forgotten, whatever becomes of the stream.
+	Due time.Time `bson:"due"`
+	// Settled is true once the challenge is over: ended, its code closed, and the outcome told.
+	Settled bool `bson:"settled"`
 	// ClaimedBy is the call that succeeded with the code, VerifiedAt when.
 	ClaimedBy  string    `bson:"claimed_by,omitempty"`
 	VerifiedAt time.Time `bson:"verified_at,omitempty"`
@@ -105,29 +108,6 @@ func (c challenge) account() contract.Account {
 }
 
 func (c challenge) ended() bool { return c.State != queued && c.State != sending }
-
-// oldChallenge is what must be known of a challenge before it is removed.
-type oldChallenge struct {
-	ID     string                `bson:"_id"`
-	State  state                 `bson:"state"`
-	Closed closing               `bson:"closed"`
-	Outbox map[string]bus.Letter `bson:"outbox"`
-}
-
-// over tells whether nothing will happen to the challenge any more.
-func (c oldChallenge) over() bool {
-	return challenge{State: c.State}.ended() && c.Closed != stillOpen && len(c.Outbox) == 0
-}
-
-// openNote says that a challenge is not over: no outcome yet, or a code that is still good. It is written before the
-// challenge and removed after its end, so that the reconciler finds what is left over without searching history.
-type openNote struct {
-	ID string `bson:"_id"`
-	// Due is when somebody should look.
-	Due time.Time `bson:"due"`
-	// Missing counts looks at which the challenge was not there.
-	Missing int `bson:"missing"`
-}
 
 // budget counts the texts of one day; its _id is the date in UTC.
 type budget struct {

@@ -37,11 +37,17 @@ var (
 	errFailed = errors.New("the call failed")
 )
 
-func newGate(paused prometheus.Gauge) *gate {
+func newGate(paused, broken prometheus.Gauge) *gate {
 	return &gate{paused: paused, breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: "sns", Timeout: breakFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsExcluded:  func(err error) bool { return errors.Is(err, errNoCall) },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			broken.Set(0)
+			if to == gobreaker.StateOpen {
+				broken.Set(1)
+			}
+		},
 	})}
 }
 

@@ -15,7 +15,12 @@ type metrics struct {
 	verification *prometheus.CounterVec
 	unlocks      *prometheus.CounterVec
 	paused       prometheus.Gauge
+	broken       prometheus.Gauge
+	jobs         prometheus.Gauge
 	waiting      prometheus.Gauge
+	oldest       prometheus.Gauge
+	laidAside    *prometheus.CounterVec
+	answer       prometheus.Histogram
 }
 
 // result is how a typed code was answered.
@@ -65,10 +70,30 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "sallyport_sms_queue_paused", Help: "1 while nothing is sent because SNS refuses our account or the daily budget is spent.",
 		}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (at most 500 are counted).",
+			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (two pages of the reconciler are counted).",
+		}),
+		jobs: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_jobs_pending", Help: "Jobs in the stream that no replica has been given yet; each replica tells the same number.",
+		}),
+		broken: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_breaker_open", Help: "1 while no call of SNS is made because several in a row have failed.",
+		}),
+		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_oldest_waiting_seconds", Help: "Age of the oldest challenge that waits to be sent after its first seconds; 0 if none does.",
+		}),
+		laidAside: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_laid_aside_total", Help: "Jobs left to the reconciler because they came late, or after their code had expired.",
+		}, []string{"why"}),
+		answer: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sallyport_sms_answer_seconds", Help: "Time from hand-over to SNS to the right code.",
+			Buckets: []float64{2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300},
 		}),
 	}
-	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.waiting)
+	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
+		m.laidAside, m.answer)
+	for _, why := range []lateness{lateExpired, lateWaited} {
+		m.laidAside.WithLabelValues(string(why))
+	}
 	for _, p := range []contract.Purpose{contract.ForEnrolment, contract.ForSignIn, contract.ForStepUp} {
 		m.opened.WithLabelValues(string(p))
 	}

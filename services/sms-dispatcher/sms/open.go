@@ -54,7 +54,7 @@ func (d *dispatcher) open(ctx context.Context, req contract.SMSOpenRequest) (con
 	if err != nil {
 		return contract.SMSOpenReply{}, err
 	}
-	if c, err = d.records.open(ctx, c, now.Add(grace)); err != nil {
+	if c, err = d.records.open(ctx, c); err != nil {
 		return contract.SMSOpenReply{}, err
 	}
 	d.metrics.opened.WithLabelValues(string(req.Purpose)).Inc()
@@ -190,10 +190,18 @@ func (d *dispatcher) newChallenge(req contract.SMSOpenRequest, n number, now tim
 	if err != nil {
 		return challenge{}, err
 	}
+	code, err := d.code()
+	if err != nil {
+		return challenge{}, err
+	}
+	sealedCode, err := d.keys.Store.Seal([]byte(code.Reveal()), placeOfCode(req.Account, req.Challenge))
+	if err != nil {
+		return challenge{}, err
+	}
 	return challenge{
 		ID: req.Challenge, Portal: req.Portal, User: req.User, Order: orderOf(now, req.Challenge), Flow: req.Flow, Purpose: req.Purpose,
 		Enrolment: req.Enrolment, Ref: n.Ref, Phone: sealed, Last4: n.Last4, PortalName: req.PortalName, Host: req.Host,
-		CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now,
+		CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now, Due: now.Add(grace), Code: sealedCode,
 	}, nil
 }
 
@@ -216,10 +224,7 @@ func (d *dispatcher) supersede(ctx context.Context, id string, now time.Time) er
 			return err
 		}
 	}
-	if err := d.records.closeCode(ctx, id, closedSuperseded); err != nil {
-		return err
-	}
-	return d.records.notes.Delete(ctx, id)
+	return d.records.closeCode(ctx, id, closedSuperseded, now)
 }
 
 // forget drops what is older than a reset, and the codes that are under way with it.

@@ -211,11 +211,75 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// The whole table: each code under each status. What a code says counts; a status alone counts where no code is known.
+func TestEachCodeUnderEachStatus(t *testing.T) {
+	want := map[string]string{}
+	for verdict, codes := range map[string]string{
+		"not_sent": `Throttled ThrottledException Throttling ThrottlingException RequestThrottled RequestThrottledException RequestLimitExceeded
+			TooManyRequests TooManyRequestsException LimitExceededException BandwidthLimitExceeded SlowDown PriorRequestNotComplete
+			EC2ThrottledException ProvisionedThroughputExceededException KMSThrottling`,
+		"permanent invalid_number": `InvalidParameter InvalidParameterException InvalidParameterValue InvalidParameterValueException
+			ParameterValueInvalid ValidationError ValidationException`,
+		"permanent opted_out": `OptedOut OptedOutException`,
+		"ours": `InvalidClientTokenId InvalidAccessKeyId UnrecognizedClientException ExpiredToken ExpiredTokenException MissingAuthenticationToken
+			MissingAuthenticationTokenException InvalidToken TokenRefreshRequired AuthorizationError AuthorizationErrorException AccessDenied
+			AccessDeniedException NotAuthorized AuthFailure OptInRequired KMSAccessDenied KMSDisabled KMSInvalidState KMSNotFound KMSOptInRequired
+			InvalidAction SignatureDoesNotMatch InvalidSignatureException IncompleteSignature InvalidSecurity InvalidSecurityException RequestExpired
+			RequestTimeTooSkewed InvalidClientTokenIdException SMSSpendLimitExceeded SpendLimitExceeded MonthlySpendLimitExceeded
+			MonthlySpendLimitReached ServiceQuotaExceededException QuotaExceeded`,
+		// SNS's own faults, and those that no text can cause: whether it was sent is not known.
+		"ambiguous": `InternalError InternalFailure InternalErrorException ServiceUnavailable RequestTimeout RequestTimeoutException
+			RequestAbortedException RequestEntityTooLargeException MalformedHttpRequestException UnknownOperationException NotFound
+			EndpointDisabled PlatformApplicationDisabled unknown NeverHeardOf`,
+	} {
+		for code := range strings.FieldsSeq(codes) {
+			want[code] = verdict
+		}
+	}
+	for code := range byCode {
+		if want[code] == "" || want[code] == "ambiguous" {
+			t.Errorf("%s is in the table, and not in this test", code)
+		}
+	}
+	statuses := []int{0, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504, 599}
+	byStatus := map[int]string{401: "ours", 403: "ours", 429: "not_sent"} // of codes that nobody knows
+	cells := 0
+	for code, verdict := range want {
+		for _, status := range statuses {
+			expected := verdict
+			if other := byStatus[status]; verdict == "ambiguous" && other != "" {
+				expected = other
+			}
+			class, reason := classify(answer{Status: status, Code: code})
+			if got := strings.TrimSpace(string(class) + " " + string(reason)); got != expected {
+				t.Errorf("%s under %d is %s, want %s", code, status, got, expected)
+			}
+			cells++
+		}
+	}
+	t.Logf("%d codes under %d statuses: %d cells", len(want), len(statuses), cells)
+}
+
+func TestWhatAnInvalidParameterIsAbout(t *testing.T) {
+	for message, want := range map[string]string{
+		"": "permanent invalid_number",
+		"Invalid parameter: PhoneNumber Reason: +17015559443 is not valid to publish to":                    "permanent invalid_number",
+		"Invalid parameter: PhoneNumber Reason: +17015559443 is opted out":                                  "permanent opted_out",
+		"Invalid parameter: MessageAttributes Reason: the value of AWS.SNS.SMS.SenderID is not valid":       "permanent carrier",
+		"Invalid parameter: AWS.MM.SMS.OriginationNumber Reason: +12065550100 is not owned by this account": "permanent carrier",
+	} {
+		class, reason := classify(answer{Status: 400, Code: "InvalidParameter", About: aboutOf(message)})
+		if got := string(class) + " " + string(reason); got != want {
+			t.Errorf("%q: %s, want %s", message, got, want)
+		}
+	}
+}
+
 func FuzzClassify(f *testing.F) {
 	f.Add(400, "Throttling", 0)
 	f.Add(0, "", 1)
 	f.Fuzz(func(t *testing.T, status int, code string, r int) {
-		class, reason := classify(answer{status, plainCode(code), reach(r)})
+		class, reason := classify(answer{Status: status, Code: plainCode(code), Reach: reach(r)})
 		if (class == permanent) != (reason != "") {
 			t.Fatalf("%s %q", class, reason)
 		}

@@ -2,47 +2,41 @@ package sms
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
-	"sallyport/pkg/store"
+	"sallyport/pkg/contract"
 )
 
 const (
-	// grace is how long a new challenge is left to the job that was published for it.
+	// grace is how long a challenge belongs to the job that was published for it. After that it is the reconciler's, and
+	// a job that comes later is laid aside.
 	grace = 10 * time.Second
-	// sweepEvery is how often the reconciler looks, in real time.
+	// sweepEvery is how often the reconciler looks, in real time, when there is little to do.
 	sweepEvery = 2 * time.Second
-	// sweepMost bounds one sweep; the rest comes with the next.
-	sweepMost = 500
 	// keepFor is how long a challenge that is over stays in the list of deliveries.
 	keepFor = 90 * 24 * time.Hour
-	// forgetEvery is after how many sweeps old challenges are looked for; while there are more of them than forgetMost,
-	// after each.
-	forgetEvery = 30
-	forgetMost  = 100
 )
 
-// reconcile finds challenges that nobody works on, and ends them: the stream may lose every job without losing a
-// challenge. It also erases codes that have expired, and removes challenges of long ago.
+// reconcile does what is due: it ends challenges that nobody works on, so that the stream may lose every job without
+// losing a challenge; it erases codes that have expired, tells outcomes that were not told, and removes challenges of
+// long ago. It begins with the youngest: of a backlog that grew while nothing could be sent, those are the codes that
+// somebody still waits for. The oldest have their turn beside them, a page at a time.
 func (d *dispatcher) reconcile(ctx context.Context) {
-	var work sync.WaitGroup
-	defer work.Wait()
-	slots := make(chan struct{}, d.settings.Workers)
+	s := sweep{d: d, slots: make(chan struct{}, d.settings.Workers), page: max(64, 4*d.settings.Workers)}
+	defer s.work.Wait()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	more := false
-	for n := 0; ; n++ {
-		if err := d.sweep(ctx, &work, slots); err != nil && ctx.Err() == nil {
+	for {
+		more, err := s.once(ctx)
+		if err != nil && ctx.Err() == nil {
 			d.log.Warn("reconciler failed", slog.Any("error", err))
 		}
-		if more || n%forgetEvery == 0 {
-			var err error
-			if more, err = d.forgetOld(ctx); err != nil && ctx.Err() == nil {
-				d.log.Warn("old challenges not removed", slog.Any("error", err))
-			}
+		if more && err == nil && ctx.Err() == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -52,90 +46,136 @@ func (d *dispatcher) reconcile(ctx context.Context) {
 	}
 }
 
-func (d *dispatcher) sweep(ctx context.Context, work *sync.WaitGroup, slots chan struct{}) error {
-	notes, err := d.records.due(ctx, d.now(), sweepMost)
-	if err != nil {
-		return err
-	}
-	waiting := 0
-	for _, n := range notes {
-		idle, err := d.look(ctx, n)
-		if err != nil {
-			return err
-		}
-		if idle {
-			waiting++
-		}
-		if !idle || !d.gate.open() {
-			continue
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			continue // enough in hand; the next sweep finds it again
-		}
-		work.Go(func() {
-			defer func() { <-slots }()
-			if err := d.dispatch(ctx, n.ID); err != nil && ctx.Err() == nil {
-				d.log.Warn("challenge left over", slog.String("challenge", n.ID), slog.Any("error", err))
-			}
-		})
-	}
-	d.metrics.waiting.Set(float64(waiting))
-	return nil
+// sweep is the reconciler's work in hand.
+type sweep struct {
+	d     *dispatcher
+	slots chan struct{}
+	page  int
+	work  sync.WaitGroup
 }
 
-// look does what a note is due for. It returns true if the challenge should be sent and nobody is at it.
-func (d *dispatcher) look(ctx context.Context, n openNote) (idle bool, err error) {
-	c, err := d.records.challenges.Get(ctx, n.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		if n.Missing > 0 {
-			return false, d.records.notes.Delete(ctx, n.ID) // it was never written
-		}
-		return false, d.records.lookAgain(ctx, n.ID, d.now().Add(grace), 1)
-	}
+// once looks at what is due now, and returns true if there is more that can be done at once.
+func (s *sweep) once(ctx context.Context) (more bool, err error) {
+	now := s.d.now()
+	young, err := s.d.records.due(ctx, now, s.page, true)
 	if err != nil {
 		return false, err
 	}
+	all := young
+	if len(young) == s.page {
+		old, err := s.d.records.due(ctx, now, s.page, false)
+		if err != nil {
+			return false, err
+		}
+		all = append(all, old...)
+	}
+	s.measure(all, now)
+	// Replicas look at the same page: among as many as are sent at once, each takes them as they come.
+	for some := range slices.Chunk(young, s.d.settings.Workers) {
+		rand.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] }) //nolint:gosec // spreading load needs no secret
+	}
+	begun := 0
+	for _, c := range all {
+		if !s.d.sendable(c, now) || !s.d.hands.take(c.ID) {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			s.d.hands.give(c.ID)
+			return false, ctx.Err()
+		case s.slots <- struct{}{}:
+		}
+		begun++
+		s.work.Go(func() {
+			defer func() { <-s.slots; s.d.hands.give(c.ID) }()
+			if err := s.d.look(ctx, c); err != nil && ctx.Err() == nil {
+				s.d.log.Warn("challenge left over", slog.String("challenge", c.ID), slog.Any("error", err))
+			}
+		})
+	}
+	return len(young) == s.page && begun > 0, nil
+}
+
+// measure shows how much waits, and how long the oldest of it has.
+func (s *sweep) measure(due []challenge, now time.Time) {
+	waiting, oldest := 0, time.Duration(0)
+	for _, c := range due {
+		if step, _ := next(c, "", now); step == stepSend {
+			waiting++
+			oldest = max(oldest, now.Sub(c.CreatedAt))
+		}
+	}
+	s.d.metrics.waiting.Set(float64(waiting))
+	s.d.metrics.oldest.Set(oldest.Seconds())
+}
+
+// sendable is false for what only needs a call of SNS while no call can be made: it is looked at again later.
+func (d *dispatcher) sendable(c challenge, now time.Time) bool {
+	step, _ := next(c, "", now)
+	return step != stepSend || d.gate.open()
+}
+
+// look does what a challenge is due for.
+func (d *dispatcher) look(ctx context.Context, c challenge) error {
 	now := d.now()
 	what, end := next(c, "", now)
 	switch {
 	case what == stepSend:
-		return true, nil
+		return d.dispatch(ctx, c.account(), c.ID)
 	case what == stepEnd:
-		_, err = d.end(ctx, c, end, now)
-		return false, err
+		_, err := d.end(ctx, c, end, now)
+		return err
 	case !c.ended(): // in good hands
-		return false, d.records.lookAgain(ctx, n.ID, c.LeaseUntil, 0)
-	case c.Closed != stillOpen:
-		return false, d.records.notes.Delete(ctx, n.ID)
-	case now.Before(c.ExpiresAt):
-		return false, d.records.lookAgain(ctx, n.ID, c.ExpiresAt, 0)
-	default:
-		if err := d.records.closeCode(ctx, n.ID, closedExpired); err != nil {
-			return false, err
-		}
-		return false, d.records.notes.Delete(ctx, n.ID)
+		return d.records.lookAgain(ctx, c, c.LeaseUntil)
+	case c.Settled:
+		return d.records.challenges.Delete(ctx, c.ID) // of long ago
+	case c.Closed == stillOpen && now.Before(c.ExpiresAt):
+		return d.records.lookAgain(ctx, c, c.ExpiresAt)
+	}
+	// It is over. The outcome was told when it was written, or the process died just then: told once more, under the
+	// same id, it is stored once.
+	if err := d.announce(ctx, factOf(c)); err != nil {
+		return err
+	}
+	if c.Closed == stillOpen {
+		c.Closed = closedExpired
+	}
+	settled, err := d.records.settle(ctx, c)
+	if err != nil || !settled {
+		return err // changed meanwhile: the next sweep sees it
+	}
+	return d.settle(ctx, c)
+}
+
+// factOf is the outcome of a challenge, as it is told.
+func factOf(c challenge) contract.ChallengeFact {
+	return contract.ChallengeFact{
+		Account: c.account(), Challenge: c.ID, Outcome: contract.Outcome(c.State), Reason: c.Reason, Attempts: c.Attempts, At: c.EndedAt.UTC(),
 	}
 }
 
-// forgetOld removes some of the challenges that are older than lists go back, the oldest first, so that the collection
-// does not grow for ever. It returns true if there may be more. One that is not over, or has something to tell, stays
-// whatever its age: its note, or its letter's, brings somebody who ends it.
-func (d *dispatcher) forgetOld(ctx context.Context) (more bool, err error) {
-	old, err := d.records.old(ctx, orderFrom(d.now().Add(-keepFor)), forgetMost)
-	if err != nil {
-		return false, err
+// hands are the challenges that this process works on, so that its job and its reconciler do not work on the same one.
+// What keeps replicas apart is the lease in the record.
+type hands struct {
+	mu  sync.Mutex
+	ids map[string]struct{}
+}
+
+func (h *hands) take(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.ids[id]; ok {
+		return false
 	}
-	removed := 0
-	for _, c := range old {
-		if !c.over() {
-			continue
-		}
-		if err := d.records.challenges.Delete(ctx, c.ID); err != nil {
-			return false, err
-		}
-		removed++
+	if h.ids == nil {
+		h.ids = make(map[string]struct{})
 	}
-	return removed > 0 && len(old) == forgetMost, nil
+	h.ids[id] = struct{}{}
+	return true
+}
+
+func (h *hands) give(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.ids, id)
 }

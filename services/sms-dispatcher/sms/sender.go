@@ -76,8 +76,8 @@ func attribute(kind, value string) types.MessageAttributeValue {
 	return types.MessageAttributeValue{DataType: aws.String(kind), StringValue: aws.String(value)}
 }
 
-// send makes one call and tells what is known of it afterwards. The number and the text go nowhere else; SNS's error
-// messages, which may quote them, are not looked at.
+// send makes one call and tells what is known of it afterwards. The number and the text go nowhere else; of SNS's error
+// messages, which may quote them, only what they are about is kept.
 func (s *sender) send(ctx context.Context, phone, text secret.String) (messageID string, a answer) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -101,7 +101,7 @@ func (s *sender) send(ctx context.Context, phone, text secret.String) (messageID
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		a.Code = plainCode(api.ErrorCode())
+		a.Code, a.About = plainCode(api.ErrorCode()), aboutOf(api.ErrorMessage())
 	}
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusMultipleChoices {

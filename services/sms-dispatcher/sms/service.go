@@ -87,7 +87,11 @@ type dispatcher struct {
 	sender   *sender
 	gate     *gate
 	metrics  *metrics
+	hands    hands
+	calls    chan struct{} // one for each call of SNS under way
 	code     func() (secret.String, error)
+	// announce tells an outcome: at least once, and what is told twice is stored once.
+	announce func(context.Context, contract.ChallengeFact) error
 }
 
 // Start starts the service.
@@ -119,8 +123,11 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	}
 	m := newMetrics(svc.Registerer())
 	d := &dispatcher{
-		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused), metrics: m,
+		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
+		announce: func(ctx context.Context, f contract.ChallengeFact) error {
+			return bus.Publish(ctx, svc.Bus, contract.ChallengeEnded, "challenge-"+f.Challenge, f)
+		},
 	}
 	d.office = &Office{records: r, clock: svc.Clock, relay: svc.Outbox.Relay}
 	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
@@ -137,8 +144,28 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 		return err
 	}
 	svc.Go(d.reconcile)
+	svc.Go(func(ctx context.Context) { watchBacklog(ctx, svc.Bus, m) })
 	return nil
 }
+
+// watchBacklog shows how many jobs wait, until ctx ends. What is not known keeps its last value.
+func watchBacklog(ctx context.Context, b *bus.Bus, m *metrics) {
+	tick := time.NewTicker(backlogEvery)
+	defer tick.Stop()
+	for {
+		if n, _, err := bus.Backlog(ctx, b, contract.ChallengeRequested); err == nil {
+			m.jobs.Set(float64(n))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// backlogEvery is how often the server is asked how many jobs wait, in real time.
+const backlogEvery = 5 * time.Second
 
 // now is the time of every decision, as exact as the store keeps it.
 func (d *dispatcher) now() time.Time { return asKept(d.clock.Now()) }

@@ -22,26 +22,21 @@ const (
 type records struct {
 	people     store.Collection[person]
 	challenges store.Collection[challenge]
-	aged       store.Collection[oldChallenge] // the same documents
-	notes      store.Collection[openNote]
 	budgets    store.Collection[budget]
 	outbox     *store.Outbox
 }
 
 func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*records, error) {
 	err := db.EnsureIndexes(ctx, []store.Index{
-		// The reconciler's one query.
-		{Collection: "open_challenges", Name: "due", Keys: bson.D{{Key: "due", Value: 1}}},
+		// The reconciler's one query, from either end.
+		{Collection: challengesName, Name: "due", Keys: bson.D{field("due", 1)}},
 		// The list of deliveries, of a portal and of one person.
 		{Collection: challengesName, Name: "portal_order", Keys: bson.D{field("portal", 1), field("order", 1)}},
 		{Collection: challengesName, Name: "portal_user_order", Keys: bson.D{field("portal", 1), field("user", 1), field("order", 1)}},
-		// The oldest of all portals, which are removed.
-		{Collection: challengesName, Name: "order", Keys: bson.D{field("order", 1)}},
 	})
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
-		aged:  store.Of[oldChallenge](db, challengesName),
-		notes: store.Of[openNote](db, "open_challenges"), budgets: store.Of[budget](db, "budgets"), outbox: outbox,
+		budgets: store.Of[budget](db, "budgets"), outbox: outbox,
 	}, err
 }
 
@@ -197,13 +192,9 @@ func (r *records) deliveries(ctx context.Context, portal, user, from, before str
 	return r.challenges.Query(ctx, filter, bson.D{field("order", -1)}, limit)
 }
 
-// open writes a challenge, and the note of it first. It returns the one that is there if it was written before.
-func (r *records) open(ctx context.Context, c challenge, look time.Time) (challenge, error) {
-	err := r.notes.Insert(ctx, openNote{ID: c.ID, Due: look})
-	if err != nil && !errors.Is(err, store.ErrExists) {
-		return c, err
-	}
-	err = r.challenges.Insert(ctx, c)
+// open writes a challenge. It returns the one that is there if it was written before.
+func (r *records) open(ctx context.Context, c challenge) (challenge, error) {
+	err := r.challenges.Insert(ctx, c)
 	if errors.Is(err, store.ErrExists) {
 		return r.challenges.Get(ctx, c.ID)
 	}
@@ -212,21 +203,25 @@ func (r *records) open(ctx context.Context, c challenge, look time.Time) (challe
 
 // reserve counts an attempt before it is made and takes the challenge for worker, if it is still as it was read:
 // wanted, under the cap, and in nobody else's hands. An attempt whose worker has gone silent is taken over and counts
-// as ambiguous. code is used if the challenge has none yet.
-func (r *records) reserve(ctx context.Context, c challenge, worker string, code []byte, now time.Time) (challenge, bool, error) {
+// as ambiguous. A fresh challenge was not read: it is taken if nobody ever had it in hand.
+func (r *records) reserve(ctx context.Context, c challenge, worker string, fresh bool, now time.Time) (challenge, bool, error) {
 	guard := bson.D{
 		field("state", c.State), field("closed", stillOpen), field("expires_at", cond("$gt", now)),
-		field("attempts", c.Attempts), field("worker", c.Worker), field("lease_until", c.LeaseUntil),
+		field("attempts", c.Attempts), field("worker", c.Worker),
+	}
+	if fresh {
+		guard = append(guard, field("portal", c.Portal), field("user", c.User))
+	} else {
+		guard = append(guard, field("lease_until", c.LeaseUntil))
 	}
 	counts := []bson.E{field("attempts", 1)}
 	if c.State == sending {
 		counts = append(counts, field("ambiguous", 1))
 	}
-	fields := []bson.E{field("state", sending), field("worker", worker), field("lease_until", now.Add(lease))}
-	if len(c.Code) == 0 {
-		fields = append(fields, field("code", code))
-	}
-	c, err := r.challenges.Apply(ctx, c.ID, store.Change{Guard: guard, Update: bson.D{inc(counts...), set(fields...)}})
+	until := now.Add(lease)
+	c, err := r.challenges.Apply(ctx, c.ID, store.Change{Guard: guard, Update: bson.D{
+		inc(counts...), set(field("state", sending), field("worker", worker), field("lease_until", until), field("due", until)),
+	}})
 	ok, err := found(err)
 	return c, ok, err
 }
@@ -239,7 +234,7 @@ func (r *records) requeue(ctx context.Context, c challenge, counts bool, until t
 	}
 	_, err := r.challenges.Update(ctx, c.ID, store.Change{
 		Guard:  bson.D{field("state", sending), field("worker", c.Worker), field("attempts", c.Attempts)},
-		Update: bson.D{change, set(field("state", queued), field("lease_until", until))},
+		Update: bson.D{change, set(field("state", queued), field("lease_until", until), field("due", until))},
 	})
 	return err
 }
@@ -248,28 +243,23 @@ func (r *records) requeue(ctx context.Context, c challenge, counts bool, until t
 func (r *records) release(ctx context.Context, id, worker string, now time.Time) error {
 	_, err := r.challenges.Update(ctx, id, store.Change{
 		Guard:  bson.D{field("state", queued), field("worker", worker)},
-		Update: bson.D{set(field("worker", ""), field("lease_until", now))},
+		Update: bson.D{set(field("worker", ""), field("lease_until", now), field("due", now))},
 	})
 	return err
 }
 
-// end writes a challenge's outcome, if it has none yet, with the letter that tells it; an outcome other than sent also
-// needs the challenge to be as it was read. Superseded and expired codes are erased by the same write.
+// end writes a challenge's outcome, if it has none yet; an outcome other than sent also needs the challenge to be as it
+// was read. Superseded and expired codes are erased by the same write.
 func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time) (bool, error) {
-	letter, err := bus.NewLetter(ctx, contract.ChallengeEnded, "challenge-"+c.ID, contract.ChallengeFact{
-		Account: c.account(), Challenge: c.ID, Outcome: o.outcome, Reason: o.reason, Attempts: c.Attempts, At: now,
-	}, now)
-	if err != nil {
-		return false, err
-	}
-	if err := r.outbox.Note(ctx, challengesName, c.ID, letter); err != nil {
-		return false, err
-	}
 	guard := bson.D{field("state", cond("$in", bson.A{queued, sending}))}
 	if o.outcome != contract.OutcomeSent && o.outcome != contract.OutcomeSuperseded {
 		guard = append(guard, field("attempts", c.Attempts), field("worker", c.Worker), field("lease_until", c.LeaseUntil))
 	}
-	fields := append([]bson.E{field("state", state(o.outcome)), field("reason", o.reason), field("ended_at", now)}, store.Put(letter)...)
+	due := c.ExpiresAt
+	if o.closed != stillOpen || c.Closed != stillOpen {
+		due = now // nothing is waited for any more
+	}
+	fields := []bson.E{field("state", state(o.outcome)), field("reason", o.reason), field("ended_at", now), field("due", due)}
 	if o.messageID != "" {
 		fields = append(fields, field("message_id", o.messageID))
 	}
@@ -278,49 +268,53 @@ func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time)
 		fields = append(fields, field("closed", o.closed))
 		update = append(update, unset("code", "phone"))
 	}
-	ok, err := r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(update, set(fields...))})
-	if ok {
-		r.outbox.Relay(challengesName, c.ID, letter)
-	}
-	return ok, err // without the write, the outbox's own sweep removes the note: the winner may be about to need it
+	return r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(update, set(fields...))})
 }
 
 // claim spends the code of a challenge for one call: of any number of them, one succeeds.
-func (r *records) claim(ctx context.Context, id, call string, now time.Time) (challenge, bool, error) {
-	c, err := r.challenges.Apply(ctx, id, store.Change{
-		Guard: bson.D{field("closed", stillOpen), field("expires_at", cond("$gt", now))},
-		Update: bson.D{
-			set(field("closed", closedVerified), field("claimed_by", call), field("verified_at", now)), unset("code", "phone"),
-		},
+func (r *records) claim(ctx context.Context, c challenge, call string, now time.Time) (bool, error) {
+	fields := []bson.E{field("closed", closedVerified), field("claimed_by", call), field("verified_at", now)}
+	if c.ended() {
+		fields = append(fields, field("due", now))
+	}
+	return r.challenges.Update(ctx, c.ID, store.Change{
+		Guard:  bson.D{field("closed", stillOpen), field("expires_at", cond("$gt", now))},
+		Update: bson.D{set(fields...), unset("code", "phone")},
 	})
-	ok, err := found(err)
-	return c, ok, err
 }
 
 // closeCode ends the life of a code whose message has its outcome.
-func (r *records) closeCode(ctx context.Context, id string, why closing) error {
+func (r *records) closeCode(ctx context.Context, id string, why closing, now time.Time) error {
 	_, err := r.challenges.Update(ctx, id, store.Change{
 		Guard:  bson.D{field("closed", stillOpen)},
-		Update: bson.D{set(field("closed", why)), unset("code", "phone")},
+		Update: bson.D{set(field("closed", why), field("due", now)), unset("code", "phone")},
 	})
 	return err
 }
 
-// old lists challenges whose order is less than before, the oldest first.
-func (r *records) old(ctx context.Context, before string, limit int64) ([]oldChallenge, error) {
-	return r.aged.Query(ctx, bson.D{field("order", cond("$lt", before))}, bson.D{field("order", 1)}, limit)
+// settle writes that a challenge is over, once, and closes its code if it is still open. It is due again when it may be
+// removed.
+func (r *records) settle(ctx context.Context, c challenge) (bool, error) {
+	return r.challenges.Update(ctx, c.ID, store.Change{
+		Guard: bson.D{field("settled", false), field("closed", cond("$in", bson.A{stillOpen, c.Closed}))},
+		Update: bson.D{
+			set(field("settled", true), field("closed", c.Closed), field("due", c.CreatedAt.Add(keepFor))), unset("code", "phone"),
+		},
+	})
 }
 
-// --- notes
-
-// due lists notes that somebody should look at, the longest due first.
-func (r *records) due(ctx context.Context, now time.Time, limit int64) ([]openNote, error) {
-	return r.notes.Query(ctx, bson.D{field("due", cond("$lte", now))}, bson.D{field("due", 1)}, limit)
+// due lists challenges that somebody should look at, the youngest or the oldest first.
+func (r *records) due(ctx context.Context, now time.Time, limit int, youngest bool) ([]challenge, error) {
+	order := 1
+	if youngest {
+		order = -1
+	}
+	return r.challenges.Query(ctx, bson.D{field("due", cond("$lte", now))}, bson.D{field("due", order)}, int64(limit))
 }
 
-// lookAgain moves a note to a later time.
-func (r *records) lookAgain(ctx context.Context, id string, at time.Time, missing int) error {
-	_, err := r.notes.Update(ctx, id, store.Change{Update: bson.D{set(field("due", at)), inc(field("missing", missing))}})
+// lookAgain moves the time at which a challenge is looked at, if it is still the one that was read.
+func (r *records) lookAgain(ctx context.Context, c challenge, at time.Time) error {
+	_, err := r.challenges.Update(ctx, c.ID, store.Change{Guard: bson.D{field("due", c.Due)}, Update: bson.D{set(field("due", at))}})
 	return err
 }
 

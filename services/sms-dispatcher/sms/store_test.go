@@ -21,8 +21,7 @@ func TestB35EachListHasItsIndex(t *testing.T) {
 	defer client.Disconnect(t.Context()) //nolint:errcheck // nothing was written
 	db := client.Database(w.Env(contract.SMSDispatcher, nil).Vars["MONGODB_DATABASE"])
 	for collection, want := range map[string][][]string{
-		challengesName:    {{"portal", "order"}, {"portal", "user", "order"}, {"order"}},
-		"open_challenges": {{"due"}},
+		challengesName: {{"portal", "order"}, {"portal", "user", "order"}, {"due"}},
 	} {
 		indexes, err := db.Collection(collection).Indexes().ListSpecifications(t.Context())
 		if err != nil {

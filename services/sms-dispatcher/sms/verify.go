@@ -165,19 +165,18 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 	if !d.matches(c, canonical) {
 		return c, p, wrong, d.wrong(ctx, t.Account, p, now)
 	}
-	claimed, ok, err := d.records.claim(ctx, c.ID, call, now)
+	ok, err = d.records.claim(ctx, c, call, now)
 	if err != nil {
 		return c, p, refused, err
 	}
 	if !ok {
 		return d.unlessSpent(ctx, c, p, call, expired, errExpired)
 	}
-	if claimed.ended() {
-		if err := d.records.notes.Delete(ctx, c.ID); err != nil {
-			d.log.Warn("note not removed", slog.String("challenge", c.ID), slog.Any("error", err)) // the reconciler does
-		}
+	c.Closed, c.ClaimedBy, c.VerifiedAt, c.Code, c.Phone = closedVerified, call, now, nil, nil
+	if c.State == stateSent {
+		d.metrics.answer.Observe(now.Sub(c.EndedAt).Seconds())
 	}
-	return claimed, p, right, nil
+	return c, p, right, nil
 }
 
 // unlessSpent refuses a call, unless the same call has spent the code meanwhile in another replica: a caller that waits

@@ -144,13 +144,20 @@ func (p *dana) ask(id string, purpose contract.Purpose, phone string) contract.S
 	if err != nil {
 		p.tb.Fatalf("open %s: %v", id, err)
 	}
-	p.publish(id, "requested-"+id)
+	p.publishUntil(id, "requested-"+id, rep.ExpiresAt)
 	return rep
 }
 
+// publish publishes a job that says nothing of its age.
 func (p *dana) publish(id, letter string) {
 	p.tb.Helper()
-	if err := bus.Publish(p.tb.Context(), p.gateway, contract.ChallengeRequested, letter, contract.ChallengeRequest{Account: p.Account, Challenge: id}); err != nil {
+	p.publishUntil(id, letter, time.Time{})
+}
+
+func (p *dana) publishUntil(id, letter string, expires time.Time) {
+	p.tb.Helper()
+	job := contract.ChallengeRequest{Account: p.Account, Challenge: id, ExpiresAt: expires}
+	if err := bus.Publish(p.tb.Context(), p.gateway, contract.ChallengeRequested, letter, job); err != nil {
 		p.tb.Fatal(err)
 	}
 }
