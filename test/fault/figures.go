@@ -39,7 +39,9 @@ func (l Ledger) Figures() string {
 		closed[string(e.Why)]++
 	}
 	var b strings.Builder
-	line := func(what, format string, args ...any) { fmt.Fprintf(&b, "  %-34s %s\n", what, fmt.Sprintf(format, args...)) }
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-34s %s\n", what, fmt.Sprintf(format, args...))
+	}
 	line("challenges told", "%d", len(c.told))
 	line("outcomes", "%s", counts(outcomes))
 	line("hand-offs per challenge", "%s", counts(times))
@@ -72,7 +74,9 @@ func (l Ledger) story(id string) string {
 		what string
 	}
 	var all []event
-	add := func(at time.Time, format string, args ...any) { all = append(all, event{at, fmt.Sprintf(format, args...)}) }
+	add := func(at time.Time, format string, args ...any) {
+		all = append(all, event{at, fmt.Sprintf(format, args...)})
+	}
 	c := l.byChallenge()
 	for _, t := range c.told[id] {
 		add(t.At, "told; the code expires at %s", t.ExpiresAt.Local().Format("15:04:05.000"))

@@ -200,7 +200,9 @@ func (l Ledger) checkEnd(t Told, c cases, say sayer) {
 func distinct(facts []contract.ChallengeFact) []contract.ChallengeFact {
 	var out []contract.ChallengeFact
 	for _, f := range facts {
-		if !slices.ContainsFunc(out, func(g contract.ChallengeFact) bool { return g.Outcome == f.Outcome && g.Reason == f.Reason && g.Attempts == f.Attempts }) {
+		if !slices.ContainsFunc(out, func(g contract.ChallengeFact) bool {
+			return g.Outcome == f.Outcome && g.Reason == f.Reason && g.Attempts == f.Attempts
+		}) {
 			out = append(out, f)
 		}
 	}

@@ -17,6 +17,7 @@ func TestI4NothingStale(t *testing.T) {
 	}
 	supersede := func(ctx context.Context, p *person, id string) error { return p.supersede(ctx, id) }
 	var asking sync.WaitGroup
+	slots := make(chan struct{}, 4)
 	want := map[string]string{}
 	requests := map[string]int{}
 	for _, c := range []struct {
@@ -50,8 +51,12 @@ func TestI4NothingStale(t *testing.T) {
 				plans = append([]plan{always(c.first)}, plans...)
 			}
 			h.plans.set(id, plans...)
-			asking.Go(func() { p.ask(t, id) })
-			asking.Go(func() { h.person().ask(t, newID()) }) // all is well with most: no breaker opens
+			slots <- struct{}{}
+			asking.Go(func() {
+				defer func() { <-slots }()
+				h.person().ask(t, newID()) // all is well with most: no breaker opens
+				p.ask(t, id)
+			})
 		}
 	}
 	asking.Wait()

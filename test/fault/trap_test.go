@@ -207,4 +207,6 @@ func (d *dispatcher) toBus(c *link, chunk []byte, send func([]byte) error) error
 }
 
 // fromBus passes on what the bus says.
-func (d *dispatcher) fromBus(_ *link, chunk []byte, send func([]byte) error) error { return send(chunk) }
+func (d *dispatcher) fromBus(_ *link, chunk []byte, send func([]byte) error) error {
+	return send(chunk)
+}
