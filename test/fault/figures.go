@@ -12,7 +12,7 @@ import (
 func (l Ledger) Figures() string {
 	c := l.byChallenge()
 	outcomes, times := map[string]int{}, map[int]int{}
-	var ambiguous, more, facts int
+	var unsure, ambiguous, more, facts int
 	var longest time.Duration
 	for id, told := range c.told {
 		r := l.Records[id]
@@ -22,9 +22,10 @@ func (l Ledger) Figures() string {
 		more += max(0, len(handed)-1)
 		for _, h := range handed {
 			if l.ambiguous(h) {
-				ambiguous++
+				unsure++
 			}
 		}
+		ambiguous += r.Ambiguous
 		facts += len(c.facts[id])
 		if r.ended() {
 			longest = max(longest, r.EndedAt.Sub(told[0].At))
@@ -46,7 +47,8 @@ func (l Ledger) Figures() string {
 	line("outcomes", "%s", counts(outcomes))
 	line("hand-offs per challenge", "%s", counts(times))
 	line("hand-offs beyond the first", "%d", more)
-	line("ambiguous hand-offs (by the logs)", "%d", ambiguous)
+	line("ambiguous outcomes (the store)", "%d", ambiguous)
+	line("hand-offs that may be ambiguous", "%d", unsure)
 	line("requests by answer", "%s", counts(answers))
 	line("closed by clients", "%s", counts(closed))
 	line("facts heard", "%d", facts)

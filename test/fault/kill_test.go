@@ -1,7 +1,9 @@
 package fault
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
@@ -101,4 +103,42 @@ func killed(t *testing.T, dispatchers, each int) {
 	starting.Wait()
 	notes = append(notes, fmt.Sprintf("%-34s %v", "rounds took", time.Since(began).Round(time.Millisecond)))
 	h.proves(h.settle(leaseOver), notes...)
+}
+
+// TestI2I3KilledAnywhere kills dispatchers at moments that nobody has chosen, while people ask for texts.
+func TestI2I3KilledAnywhere(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 2, nil)
+	h.plans.others(func(ctx context.Context) Answer { return slowly(rand.N(80 * time.Millisecond))(ctx) })
+	var asking, killing sync.WaitGroup
+	over := make(chan struct{})
+	kills := rounds(t)
+	killing.Go(func() {
+		defer close(over)
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for n := range kills {
+			<-tick.C
+			<-time.After(rand.N(100 * time.Millisecond))
+			d := h.dispatchers[n%2]
+			d.current().kill()
+			d.start()
+		}
+	})
+	slots := make(chan struct{}, 6)
+	for open := true; open; {
+		slots <- struct{}{}
+		asking.Go(func() {
+			h.person().ask(t, newID())
+			<-slots
+		})
+		select {
+		case <-over:
+			open = false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	asking.Wait()
+	killing.Wait()
+	h.proves(h.settle(leaseOver))
 }

@@ -25,11 +25,11 @@ type trap struct {
 	stage     stage
 	held      chan *life // gets one
 
-	mu     sync.Mutex
-	sprung bool
-	armed  *life // whose next words are the ones to hold, once the event before them has passed
-	freed  chan struct{}
-	gone   bool
+	mu    sync.Mutex
+	by    *life // who was caught; others pass
+	armed *life // whose next words are the ones to hold, once the event before them has passed
+	freed chan struct{}
+	gone  bool
 }
 
 func newTrap(challenge string, s stage) *trap {
@@ -53,11 +53,15 @@ func (t *trap) free(gone bool) {
 // hold blocks the caller, who works for l, until the trap is freed; an error says that it was by drop.
 func (t *trap) hold(l *life) error {
 	t.mu.Lock()
-	if !t.sprung {
-		t.sprung = true
+	if t.by == nil {
+		t.by = l
 		t.held <- l
 	}
+	by := t.by
 	t.mu.Unlock()
+	if by != l {
+		return nil
+	}
 	<-t.freed
 	if t.gone {
 		return errCut
