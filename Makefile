@@ -26,7 +26,7 @@ build: scripts-go ## build the binaries into bin/
 
 ##@ Develop
 .PHONY: test
-test: setup ## run every test (installs Chromium, oathtool and zbarimg through apt when missing)
+test: setup ## run every test (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
 	@go test -count=1 -shuffle=on -timeout=$(TIMEOUT) work
 
 .PHONY: race
@@ -41,12 +41,16 @@ cover: setup ## run every test and print how much of each function it reaches
 	@go tool cover -func=.artifacts/cover.out | tail -n 1
 
 .PHONY: bench
-bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 5 minutes)
+bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 7 minutes)
 	@go run ./test/bench -o docs/performance.md
 
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: mutate
+mutate: setup ## take each named guard out of the source: its test must fail (writes docs/guards.md)
+	@go run ./test/mutate -o docs/guards.md
 
 .PHONY: lint
 lint: scripts-go $(LINT) ## check format, vet and the rules of .golangci.yml

@@ -119,6 +119,9 @@ func (e *examiner) settings(context.Context) []findings {
 	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && len(s.Countries) == 0 {
 		f.warn("Set SMS_COUNTRIES, such as US,CA,GB, if contacts are to enrol.", "SMS_COUNTRIES is empty: no telephone number of any country is accepted.")
 	}
+	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && s.DailyBudget == 0 && len(s.Countries) > 0 && !e.embeddedSNS {
+		f.warn("Set SMS_DAILY_BUDGET to some three times the texts of a busy day.", "SMS_DAILY_BUDGET is not set: nothing bounds what text messages cost in a day.")
+	}
 	return []findings{f}
 }
 
@@ -200,7 +203,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.ok("NATS answers in %v; JetStream has its %d streams and buckets (copies of each: %d).", x.RoundTrip.Round(10*time.Microsecond), len(x.Kept), s.NATSReplicas)
 	}
 	if x.DeadLetters > 0 {
-		dead.warn("The log says \"event is dead\" with the reason of each; they are kept for 30 days.", "%d messages could not be used by anybody and lie in %s.", x.DeadLetters, contract.StreamDead)
+		dead.warn("See them with `sallyport dead-letters list`; replay them when the reason is mended, or drop them. They are kept for 30 days.", "%d messages could not be used by anybody and lie in %s.", x.DeadLetters, contract.StreamDead)
 	} else {
 		dead.ok("No message is dead.")
 	}

@@ -165,6 +165,7 @@ type SignIn struct {
 	ResendIn       *int          `json:"resend_in"`
 	Delivery       string        `json:"delivery"`
 	DeliveryReason string        `json:"delivery_reason"`
+	OtherWays      []string      `json:"other_ways"`
 	AttemptsLeft   *int          `json:"attempts_left"`
 	LockedUntil    time.Time     `json:"locked_until"`
 	ExpiresAt      time.Time     `json:"expires_at"`
@@ -196,6 +197,7 @@ type Problem struct {
 	AttemptsLeft *int      `json:"attempts_left"`
 	LockedUntil  time.Time `json:"locked_until"`
 	RetryAfter   int       `json:"retry_after"`
+	Reason       string    `json:"reason"`
 	ClockOffset  *int      `json:"clock_offset"`
 	Errors       []struct {
 		Field  string `json:"field"`

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,11 +39,24 @@ func Run(tb testing.TB, name string, env map[string]string, args ...string) *Pro
 	return p
 }
 
+// RunTool is [Run] for a command that is not of the product: a file, or a name that is looked up in PATH.
+func RunTool(tb testing.TB, path string, args ...string) *Process {
+	tb.Helper()
+	p := beginAt(tb, filepath.Base(path), path, nil, args...)
+	tb.Cleanup(p.Kill9)
+	return p
+}
+
 // begin is Run for those who see to the end of the process.
 func begin(tb testing.TB, name string, env map[string]string, args ...string) *Process {
 	tb.Helper()
+	return beginAt(tb, name, Binary(tb, name), env, args...)
+}
+
+func beginAt(tb testing.TB, name, path string, env map[string]string, args ...string) *Process {
+	tb.Helper()
 	p := &Process{Name: name, tb: tb, ended: make(chan struct{}), all: &buffer{}, stdout: &buffer{}, stderr: &buffer{}}
-	p.cmd = exec.Command(Binary(tb, name), args...)
+	p.cmd = exec.Command(path, args...)
 	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.all, p.stdout), io.MultiWriter(p.all, p.stderr)
 	vars := map[string]string{}
 	for _, inherited := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {

@@ -50,7 +50,7 @@ type Period struct {
 
 type auditRequest struct {
 	Period
-	Action string `query:"action" enum:"enrolment_started,enrolment_confirmed,enrolment_reset,enrolment_removed,enrolment_skipped,enrolment_enabled,settings_changed,challenge_ended,factor_locked,factor_unlocked,factor_recovered,recovery_codes_made,user_created,user_changed,user_deleted,password_link_made,password_set,sessions_ended,portal_created,portal_changed,break_glass"`
+	Action string `query:"action" enum:"enrolment_started,enrolment_confirmed,enrolment_reset,enrolment_removed,enrolment_skipped,enrolment_enabled,settings_changed,challenge_ended,factor_locked,factor_unlocked,factor_recovered,recovery_codes_made,user_created,user_changed,user_deleted,password_link_made,password_set,sessions_ended,portal_created,portal_changed,break_glass,texts_limited,texts_stopped,texts_resumed"`
 }
 
 // AuditEntry is one entry of the audit log.
@@ -123,6 +123,35 @@ func (g *gateway) apiDeliveries(ctx context.Context, in *Period) (*deliveriesAns
 			m.Challenge, m.User, string(m.Purpose), m.Destination, string(m.Delivery), string(m.Reason), m.Attempts, m.MessageID,
 			m.CreatedAt, orNil(m.EndedAt), orNil(m.VerifiedAt),
 		})
+	}
+	return out, nil
+}
+
+// Traffic is how the portal's text messages to one country fared in the last 24 hours.
+type Traffic struct {
+	Country      string     `json:"country" example:"GB" doc:"A region of ISO 3166-1."`
+	Sent         int        `json:"sent" doc:"Text messages whose codes are over: typed, replaced or expired."`
+	Answered     int        `json:"answered" doc:"How many of those codes were typed."`
+	StoppedUntil *time.Time `json:"stopped_until,omitempty" doc:"No text is sent there before, because too few codes came back. An operator can end this sooner."`
+	Recorded     bool       `json:"recorded,omitempty" doc:"The stop is recorded only: texts go out all the same."`
+}
+
+type trafficAnswer struct {
+	Body struct {
+		Countries   []Traffic `json:"countries" doc:"Those that were texted or are stopped."`
+		BudgetSpent bool      `json:"budget_spent" doc:"No text is sent today any more: the installation's budget is spent."`
+	}
+}
+
+func (g *gateway) apiTraffic(ctx context.Context, _ *struct{}) (*trafficAnswer, error) {
+	found, err := g.desk.traffic(ctx, sessionOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	out := &trafficAnswer{}
+	out.Body.Countries, out.Body.BudgetSpent = []Traffic{}, found.BudgetSpent
+	for _, c := range found.Countries {
+		out.Body.Countries = append(out.Body.Countries, Traffic{c.Country, c.Sent, c.Answered, c.StoppedUntil, c.Recorded})
 	}
 	return out, nil
 }

@@ -177,6 +177,18 @@ func (v view) Refusal() refusal {
 	return refusal{}
 }
 
+// LimitWait is how long until a limit may let the next text message through.
+func (v view) LimitWait() time.Duration {
+	var until time.Time
+	switch p := v.Page.(type) {
+	case Code:
+		until = p.LimitUntil
+	case EnrollPhone:
+		until = p.LimitUntil
+	}
+	return max(0, until.Sub(v.Now))
+}
+
 // CodesFile is the recovery codes as a text file to download, within the page.
 func (v view) CodesFile() (template.URL, error) {
 	p, ok := v.Page.(RecoveryCodes)

@@ -176,16 +176,12 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 
 	now := d.now()
 	day := now.Format(time.DateOnly)
-	if d.settings.DailyBudget > 0 {
-		ok, err := d.records.spend(ctx, day, d.settings.DailyBudget)
-		if err != nil {
-			return false, true, err
-		}
-		if !ok {
-			d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
-			became = ours
-			return false, false, nil
-		}
+	if ok, err := d.spend(ctx, day); err != nil {
+		return false, true, err
+	} else if !ok {
+		d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
+		became = ours
+		return false, false, nil
 	}
 	reserved, ok, err := d.records.reserve(ctx, c, worker, fresh, now)
 	if err != nil || !ok {
@@ -202,13 +198,23 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
 		return false, true, errors.Join(err, endErr)
 	}
+	if d.held(reserved, now) {
+		// Its country was stopped since it was let through: the person is told at once that nothing comes.
+		d.refund(ctx, day)
+		_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		return true, true, err
+	}
 	// The last look. A process that was held up here for long would send what somebody else has sent by now, or what
 	// nobody waits for any more.
 	if now := d.now(); !now.Add(d.settings.SendTimeout).Before(reserved.LeaseUntil) || !now.Before(reserved.ExpiresAt) {
 		d.refund(ctx, day)
 		return false, false, insist(ctx, func() error { return d.records.requeue(ctx, reserved, false, now) })
 	}
-	messageID, a := d.sender.send(ctx, phone, text(reserved.PortalName, reserved.Host, code))
+	d.metrics.calling.Inc()
+	began := time.Now() // real time: how long AWS takes
+	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
+	d.metrics.took.Observe(time.Since(began).Seconds()) // real time: of the same call
+	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
@@ -285,6 +291,8 @@ func (d *dispatcher) end(ctx context.Context, c challenge, e ending, now time.Ti
 	d.metrics.ended.WithLabelValues(string(e.outcome)).Inc()
 	if e.outcome == contract.OutcomeSent {
 		d.metrics.handover.Observe(now.Sub(c.CreatedAt).Seconds())
+	} else {
+		d.metrics.failed.WithLabelValues(string(e.reason)).Inc()
 	}
 	c.State, c.Reason, c.EndedAt = state(e.outcome), e.reason, now
 	if err := d.announce(ctx, factOf(c)); err != nil {

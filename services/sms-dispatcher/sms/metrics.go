@@ -10,7 +10,10 @@ import (
 type metrics struct {
 	opened       *prometheus.CounterVec
 	attempts     *prometheus.CounterVec
+	took         prometheus.Histogram
+	calling      prometheus.Gauge
 	ended        *prometheus.CounterVec
+	failed       *prometheus.CounterVec
 	handover     prometheus.Histogram
 	verification *prometheus.CounterVec
 	unlocks      *prometheus.CounterVec
@@ -21,6 +24,7 @@ type metrics struct {
 	oldest       prometheus.Gauge
 	laidAside    *prometheus.CounterVec
 	answer       prometheus.Histogram
+	guardMetrics
 }
 
 // result is how a typed code was answered.
@@ -45,14 +49,25 @@ const (
 	unlockFailed   unlocking = "error"
 )
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	m := &metrics{
+		guardMetrics: newGuardMetrics(r, s),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_challenges_opened_total", Help: "Challenges written, by purpose.",
 		}, []string{"purpose"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_attempts_total", Help: "Calls of SNS, by what became of the message.",
 		}, []string{"class"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sallyport_sms_call_seconds", Help: "Time that one call of SNS took, whatever became of it.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}),
+		calling: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_sms_calls_in_flight", Help: "Calls of SNS under way; at most SMS_WORKERS.",
+		}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_challenges_failed_total", Help: "Challenges whose text was not handed over, by reason.",
+		}, []string{"reason"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_challenges_ended_total", Help: "Challenges by how their delivery ended.",
 		}, []string{"outcome"}),
@@ -90,7 +105,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
-		m.laidAside, m.answer)
+		m.laidAside, m.answer, m.took, m.calling, m.failed)
+	for _, why := range []contract.FailureReason{contract.ReasonInvalidNumber, contract.ReasonOptedOut, contract.ReasonExpired, contract.ReasonSuperseded, contract.ReasonCarrier} {
+		m.failed.WithLabelValues(string(why))
+	}
 	for _, why := range []lateness{lateExpired, lateWaited} {
 		m.laidAside.WithLabelValues(string(why))
 	}

@@ -42,21 +42,7 @@ func TestWhichJobsAreLaidAside(t *testing.T) {
 // laidAside reads how many jobs were left to the reconciler.
 func laidAside(tb testing.TB, svc *service.Service, why lateness) float64 {
 	tb.Helper()
-	families, err := svc.Metrics.Gather()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if f.GetName() == "sallyport_sms_laid_aside_total" && l.GetName() == "why" && l.GetValue() == string(why) {
-					return m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	tb.Fatal("no such metric")
-	return 0
+	return labelled(tb, svc, "sallyport_sms_laid_aside_total", "why", string(why))
 }
 
 // Of a backlog, the youngest are sent first; what has expired is not sent at all, and all of it ends.
@@ -165,7 +151,7 @@ func TestNothingIsSentWhenTheLeaseIsNearlyOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMetrics(prometheus.NewRegistry())
+		m := newMetrics(prometheus.NewRegistry(), Settings{})
 		d := &dispatcher{
 			settings: Settings{SendTimeout: 5 * time.Second}, log: svc.Log, keys: svc.Keys, records: w.records, metrics: m,
 			clock: &times{next: []time.Time{w.Clock.Now(), w.Clock.Now().Add(late)}}, // of the reservation, of the last look
@@ -192,7 +178,7 @@ func TestAChallengeIsInOneHand(t *testing.T) {
 	w := newWorld(t)
 	svc := w.start()
 	p := w.person("u1", phone)
-	d := &dispatcher{clock: w.Clock, log: svc.Log, metrics: newMetrics(prometheus.NewRegistry())}
+	d := &dispatcher{clock: w.Clock, log: svc.Log, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
 	if !d.hands.take("c1") || d.hands.take("c1") || !d.hands.take("c2") {
 		t.Fatal("taken twice, or not at all")
 	}

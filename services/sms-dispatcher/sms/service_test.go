@@ -16,6 +16,7 @@ import (
 	"sallyport/pkg/bus"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/service"
 	"sallyport/pkg/service/servicetest"
 )
 
@@ -35,7 +36,7 @@ func TestB20B21B23EnrolConfirmSignInAndStepUp(t *testing.T) {
 	if want := code + " is your Northwind Portal code.\n@portal.northwind.test #" + code; m.Body != want {
 		t.Errorf("the text is %q, want %q", m.Body, want)
 	}
-	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "Northwind" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
+	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
 		t.Errorf("attributes %v", a)
 	}
 	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
@@ -126,6 +127,24 @@ func TestB24AResendReplacesTheCode(t *testing.T) {
 	if _, err := p.confirm("c2", second); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A crash between letting the newer text through and closing the older code leaves nothing open.
+func TestB24TheOlderCodeIsDeadAsSoonAsTheNewerTextIsLetThrough(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	p.ask("c1", contract.ForSignIn, "")
+	code := p.next(1)
+	person, err := w.records.people.Get(t.Context(), personID(p.Account))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := w.records.admit(t.Context(), person, person.Sends.with(w.Clock.Now(), "c2", p.flow), nil); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	refusedAs(t, p.verify("c1", contract.ForSignIn, code), contract.Expired)
 }
 
 func TestB24FiveTextsInTenMinutes(t *testing.T) {
@@ -307,7 +326,7 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another replica, to which the repetition comes.
-	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry())}
+	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
 	p := w.person("u1", phone)
 	call := func(id string) context.Context { return bus.WithCallID(t.Context(), id) }
 	confirmation := func(code string) contract.SMSConfirmRequest {
@@ -623,8 +642,14 @@ func TestASpentAccountPausesTheQueue(t *testing.T) {
 	w.fault("spend_limit", 0)
 	p.ask("c1", contract.ForEnrolment, p.phone)
 	servicetest.Eventually(t, "the pause is shown", func() bool { return gauge(t, svc, "sallyport_sms_queue_paused") == 1 })
+	began := time.Now()
 	if s := p.status("c1"); s.Delivery != contract.DeliveryQueued {
 		t.Errorf("%+v", s)
+	}
+	// It is tried after a second, and then after two more: not again and again.
+	servicetest.Eventually(t, "it is tried twice more", func() bool { return attempts(t, svc, ours) >= 3 })
+	if took := time.Since(began); took < firstPause+2*firstPause-500*time.Millisecond {
+		t.Errorf("three tries within %v", took)
 	}
 	w.fault("none", 0)
 	p.next(0)
@@ -634,13 +659,26 @@ func TestASpentAccountPausesTheQueue(t *testing.T) {
 	servicetest.Eventually(t, "the pause is over", func() bool { return gauge(t, svc, "sallyport_sms_queue_paused") == 0 })
 }
 
+// attempts reads how many calls of SNS became this.
+func attempts(tb testing.TB, svc *service.Service, became class) float64 {
+	tb.Helper()
+	return labelled(tb, svc, "sallyport_sms_attempts_total", "class", string(became))
+}
+
 func TestTheDailyBudgetIsExact(t *testing.T) {
 	w := newWorld(t)
 	w.start("SMS_DAILY_BUDGET", "3")
 	w.start("SMS_DAILY_BUDGET", "3")
-	for i := range 6 {
+	var people []*dana
+	for i := range 6 { // all are let through before the first is sent
 		p := w.person(fmt.Sprintf("u%d", i), fmt.Sprintf("+1701555%04d", 100+i))
-		p.ask("c-"+p.User, contract.ForEnrolment, p.phone)
+		if _, err := p.open("c-"+p.User, contract.ForEnrolment, p.phone); err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, p)
+	}
+	for _, p := range people {
+		p.publish("c-"+p.User, "requested-c-"+p.User)
 	}
 	servicetest.Eventually(t, "the budget is spent", func() bool { return len(w.inbox("")) == 3 })
 	w.Clock.Add(codeLife)
@@ -800,10 +838,11 @@ func TestAnotherNumberNeedsItsOwnCode(t *testing.T) {
 func TestSettings(t *testing.T) {
 	_, err := config.Load[Settings](map[string]string{
 		"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "SMS_COUNTRIES": "US,XX", "SMS_SENDER_ID": "12 34",
+		"SMS_SENDERS": "US=Northwind", "SMS_TEMPLATES": `{"DE":"{portal}"}`,
 		"SMS_MAX_PRICE_USD": "cheap", "SMS_DAILY_BUDGET": "-1", "SMS_WORKERS": "0", "SMS_SEND_TIMEOUT": "1h", "AWS_ACCESS_KEY_ID": "a",
 	})
 	var problems *config.Error
-	if !errors.As(err, &problems) || len(problems.Problems) != 7 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
 		t.Fatal(err)
 	}
 	// Where no country is named, none may be texted.

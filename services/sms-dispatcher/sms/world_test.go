@@ -119,6 +119,7 @@ type dana struct {
 	*world
 	contract.Account
 	phone, flow, enrolment string
+	network                string
 	epoch                  contract.Epoch
 }
 
@@ -129,7 +130,7 @@ func (w *world) person(user, phone string) *dana {
 func (p *dana) open(id string, purpose contract.Purpose, phone string) (contract.SMSOpenReply, error) {
 	req := contract.SMSOpenRequest{
 		Account: p.Account, Challenge: id, Flow: p.flow, Purpose: purpose, Enrolment: p.enrolment, Epoch: p.epoch,
-		PortalName: "Northwind Portal", Host: "portal.northwind.test",
+		PortalName: "Northwind Portal", Host: "portal.northwind.test", Network: p.network,
 	}
 	if phone != "" {
 		req.Phone = p.sealed(contract.PurposePhone, phone, p.Account)
@@ -304,6 +305,12 @@ func other(code string) string {
 // counter reads one series of a counter with a result.
 func counter(tb testing.TB, svc *service.Service, name, result string) float64 {
 	tb.Helper()
+	return labelled(tb, svc, name, "result", result)
+}
+
+// labelled reads the series of a counter with one label.
+func labelled(tb testing.TB, svc *service.Service, name, label, value string) float64 {
+	tb.Helper()
 	families, err := svc.Metrics.Gather()
 	if err != nil {
 		tb.Fatal(err)
@@ -311,13 +318,13 @@ func counter(tb testing.TB, svc *service.Service, name, result string) float64 {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if f.GetName() == name && l.GetName() == "result" && l.GetValue() == result {
+				if f.GetName() == name && l.GetName() == label && l.GetValue() == value {
 					return m.GetCounter().GetValue()
 				}
 			}
 		}
 	}
-	tb.Fatalf("no metric %s of %s", name, result)
+	tb.Fatalf("no metric %s of %s", name, value)
 	return 0
 }
 

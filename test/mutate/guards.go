@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// guard is one condition that a promise rests on.
+type guard struct {
+	Name string
+	// Keeps says what would be lost with it.
+	Keeps string
+	File  string
+	// Old stands in File exactly once; New is what is there without the guard, and compiles.
+	Old, New string
+	// Test, of Package, fails then.
+	Package, Test string
+}
+
+// apply takes the guard out of the source.
+func (g guard) apply(source string) (string, error) {
+	if n := strings.Count(source, g.Old); n != 1 {
+		return "", fmt.Errorf("its condition stands %d times in %s: bring the list up to date", n, g.File)
+	}
+	return strings.Replace(source, g.Old, g.New, 1), nil
+}
+
+const smsDir, smsPackage = "services/sms-dispatcher/sms/", "./services/sms-dispatcher/sms"
+
+// guards is the list: by service, in the order in which a request meets them.
+var guards = []guard{
+	{
+		Name: "sms: late jobs are laid aside", Keeps: "a backlog delays nobody who asks now",
+		File: smsDir + "dispatch.go", Old: `case now.Sub(expires.Add(-codeLife)) >= grace:`, New: `case false && now.Sub(expires.Add(-codeLife)) >= grace:`,
+		Package: smsPackage, Test: "TestWhichJobsAreLaidAside",
+	},
+	{
+		Name: "sms: the youngest first", Keeps: "of a backlog, the codes that somebody waits for are sent",
+		File: smsDir + "store.go", Old: `		order = -1
+`, New: `		order = +1
+`,
+		Package: smsPackage, Test: "TestTheYoungestOfABacklogGoFirst",
+	},
+	{
+		Name: "sms: attempts are reserved before the call", Keeps: "a process that dies in a loop does not exceed the cap",
+		File: smsDir + "store.go", Old: `counts := []bson.E{field("attempts", 1)}`, New: `counts := []bson.E{field("attempts", 0)}`,
+		Package: smsPackage, Test: "TestAnAttemptThatACrashLeftCountsAsAmbiguous|TestFaultsOfSNS",
+	},
+	{
+		Name: "sms: no more than three attempts", Keeps: "hand-offs of a challenge are bounded",
+		File: smsDir + "step.go", Old: `case c.Attempts >= maxAttempts:`, New: `case c.Attempts >= maxAttempts+2:`,
+		Package: smsPackage, Test: "TestFaultsOfSNS|TestNextStep",
+	},
+	{
+		Name: "sms: a lost attempt counts as ambiguous", Keeps: "what may have been sent is known as such",
+		File: smsDir + "store.go", Old: `counts = append(counts, field("ambiguous", 1))`, New: `counts = append(counts, field("ambiguous", 0))`,
+		Package: smsPackage, Test: "TestAnAttemptThatACrashLeftCountsAsAmbiguous",
+	},
+	{
+		Name: "sms: one worker at a time", Keeps: "of many deliveries of one job, one sends",
+		File: smsDir + "step.go", Old: `case c.Worker != worker && now.Before(c.LeaseUntil):`, New: `case false && c.Worker != worker && now.Before(c.LeaseUntil):`,
+		Package: smsPackage, Test: "TestNextStep",
+	},
+	{
+		Name: "sms: a job names its own challenge", Keeps: "a forged job sends nothing",
+		File: smsDir + "store.go", Old: `guard = append(guard, field("portal", c.Portal), field("user", c.User))`, New: `_ = guard`,
+		Package: smsPackage, Test: "TestForgedAndBrokenJobsSendNothing",
+	},
+	{
+		Name: "sms: the last look before the call", Keeps: "a process that stood still does not send what others have sent",
+		File: smsDir + "dispatch.go", Old: `!now.Add(d.settings.SendTimeout).Before(reserved.LeaseUntil)`, New: `false`,
+		Package: smsPackage, Test: "TestNothingIsSentWhenTheLeaseIsNearlyOver",
+	},
+	{
+		Name: "sms: an expired code is not sent", Keeps: "no text for a challenge that is over",
+		File: smsDir + "step.go", Old: `case !now.Before(c.ExpiresAt):`, New: `case false && !now.Before(c.ExpiresAt):`,
+		Package: smsPackage, Test: "TestNextStep|TestAnExpiredChallengeIsNeverSent",
+	},
+	{
+		Name: "sms: our own faults pause the queue", Keeps: "a refused account burns no attempt",
+		File: smsDir + "gate.go", Old: `g.until = time.Now().Add(g.wait)`, New: `g.until = time.Now()`,
+		Package: smsPackage, Test: "TestASpentAccountPausesTheQueue",
+	},
+	{
+		Name: "sms: an outcome is told before the challenge is put away", Keeps: "a crash loses no news of an outcome",
+		File: smsDir + "reconcile.go", Old: `if err := d.announce(ctx, factOf(c)); err != nil {`, New: `if err := error(nil); err != nil {`,
+		Package: smsPackage, Test: "TestAnOutcomeIsToldOnceAtLeastAndStoredOnce",
+	},
+	{
+		Name: "sms: a code is counted before it is compared", Keeps: "parallel guesses do not exceed the limit",
+		File: smsDir + "verify.go", Old: `counted, ok, err := d.records.countGuess(ctx, t.Account, call, now)`, New: `counted, ok, err := p, true, error(nil)`,
+		Package: smsPackage, Test: "TestParallelWrongGuessesAreCountedExactly",
+	},
+	{
+		Name: "sms: a code succeeds once", Keeps: "a used code opens nothing",
+		File: smsDir + "store.go", Old: `Guard:  bson.D{field("closed", stillOpen), field("expires_at", cond("$gt", now))},
+		Update: bson.D{set(fields...), unset("code", "phone")},`, New: `Update: bson.D{set(fields...)},`,
+		Package: smsPackage, Test: "TestACodeSucceedsOnceOnTwoInstances",
+	},
+	{
+		Name: "sms: a newer text kills the older code", Keeps: "after a resend one code is good",
+		File: smsDir + "verify.go", Old: `p.Sends.superseded(c.ID, c.Flow) ||`, New: ``,
+		Package: smsPackage, Test: "TestB24TheOlderCodeIsDeadAsSoonAsTheNewerTextIsLetThrough",
+	},
+}

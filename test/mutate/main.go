@@ -1,0 +1,190 @@
+// Command mutate answers: would a test notice if this guard were gone?
+//
+// Each guard of the list (guards.go) is one condition that Sallyport's promises rest on. This command takes it out of the
+// source, one at a time, and runs the test that is named for it: the test must fail. The tree is not touched: Go builds
+// with an overlay, and the binaries that a test builds itself are built with it, too.
+//
+//	go run ./test/mutate                     all guards; status 1 if one is not missed
+//	go run ./test/mutate -only 'sms'         those whose name matches
+//	go run ./test/mutate -list               what there is, as the table of docs/guards.md
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	only := flag.String("only", "", "take out only the guards whose name matches this `pattern`")
+	list := flag.Bool("list", false, "print the table of guards and take none out")
+	out := flag.String("o", "", "write the table, with the results, between the marks of this `file`")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	if err := run(ctx, *only, *list, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only string, list bool, out string) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	top, err := root()
+	if err != nil {
+		return err
+	}
+	if list {
+		fmt.Print(table(nil))
+		return nil
+	}
+	results := make(map[string]result)
+	survivors := 0
+	for _, g := range guards {
+		if !pattern.MatchString(g.Name) {
+			continue
+		}
+		r, err := takeOut(ctx, top, g)
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.Name, err)
+		}
+		results[g.Name] = r
+		fmt.Printf("%-9s %5.1fs  %-34s %s\n", r.became, r.took.Seconds(), g.Name, g.Test)
+		if r.became != missed {
+			survivors++
+			fmt.Println(indent(r.output))
+		}
+	}
+	if out != "" {
+		if err := insert(filepath.Join(top, out), table(results)); err != nil {
+			return err
+		}
+	}
+	if survivors > 0 {
+		return fmt.Errorf("%d of %d guards are not missed", survivors, len(results))
+	}
+	fmt.Printf("%d guards taken out one by one, each was missed by its test\n", len(results))
+	return nil
+}
+
+// What became of a test without its guard.
+const (
+	missed   = "missed"   // it failed, as it must
+	survived = "SURVIVED" // it passed: nobody would notice
+	unbuilt  = "UNBUILT"  // the change does not compile, so nothing is known
+)
+
+type result struct {
+	became string
+	took   time.Duration
+	output string
+}
+
+// testPatience bounds one test; one that hangs without its guard has noticed.
+const testPatience = 4 * time.Minute
+
+// takeOut runs a guard's test without the guard.
+func takeOut(ctx context.Context, top string, g guard) (result, error) {
+	file := filepath.Join(top, g.File)
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return result{}, err
+	}
+	changed, err := g.apply(string(source))
+	if err != nil {
+		return result{}, err
+	}
+	dir, err := os.MkdirTemp("", "sallyport-mutate-")
+	if err != nil {
+		return result{}, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	replaced, overlay := filepath.Join(dir, filepath.Base(g.File)), filepath.Join(dir, "overlay.json")
+	raw, err := json.Marshal(map[string]map[string]string{"Replace": {file: replaced}})
+	if err != nil {
+		return result{}, err
+	}
+	if err := errors.Join(os.WriteFile(replaced, []byte(changed), 0o600), os.WriteFile(overlay, raw, 0o600)); err != nil {
+		return result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, testPatience+time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout="+testPatience.String(), "-run", "^("+g.Test+")$", g.Package)
+	cmd.Dir = top
+	// Through the environment it reaches the builds of the test, too.
+	cmd.Env = append(os.Environ(), strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
+	began := time.Now()
+	output, err := cmd.CombinedOutput()
+	r := result{took: time.Since(began), output: string(output)}
+	switch {
+	case strings.Contains(r.output, "[build failed]"), strings.Contains(r.output, "[setup failed]"), strings.Contains(r.output, "no tests to run"):
+		r.became = unbuilt
+	case err == nil:
+		r.became = survived
+	default:
+		r.became = missed
+	}
+	return r, ctx.Err()
+}
+
+// root is the top of the workspace.
+func root() (string, error) {
+	out, err := exec.Command("go", "env", "GOWORK").Output()
+	file := strings.TrimSpace(string(out))
+	if err != nil || file == "" {
+		return "", fmt.Errorf("go env GOWORK: %q, %w", file, err)
+	}
+	return filepath.Dir(file), nil
+}
+
+func indent(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	const last = 15
+	return "    " + strings.Join(lines[max(0, len(lines)-last):], "\n    ")
+}
+
+// table is the list for readers.
+func table(results map[string]result) string {
+	var b strings.Builder
+	b.WriteString("| guard | what it keeps | in | missed by |\n|---|---|---|---|\n")
+	for _, g := range guards {
+		note := ""
+		if r, ok := results[g.Name]; ok && r.became != missed {
+			note = " (" + r.became + ")"
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s`%s |\n", g.Name, g.Keeps, g.File, strings.ReplaceAll(g.Test, "|", "`, `"), note)
+	}
+	return b.String()
+}
+
+// The table stands between these lines of its file.
+const (
+	beginMark = "<!-- guards: begin -->\n"
+	endMark   = "<!-- guards: end -->"
+)
+
+func insert(file, text string) error {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(raw), beginMark)
+	_, tail, ends := strings.Cut(rest, endMark)
+	if !ok || !ends {
+		return fmt.Errorf("%s: the marks of the table are missing", file)
+	}
+	return os.WriteFile(file, []byte(head+beginMark+text+endMark+tail), 0o644)
+}
