@@ -182,7 +182,7 @@ type LockFact struct {
 // Guard is a limit on text messages.
 type Guard string
 
-// The guards, in the order in which they are asked.
+// The guards, in the order of a menu.
 const (
 	GuardPerson     Guard = "person"
 	GuardNumber     Guard = "number"
