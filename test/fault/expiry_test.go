@@ -37,7 +37,7 @@ func TestI2I4NobodyTypes(t *testing.T) {
 	const codeLife = 5 * time.Minute
 	from := time.Now()
 	l := h.settle(codeLife + overdue)
-	<-time.After(time.Until(from.Add(codeLife + overdue))) // long enough for a text that comes too late
+	h.goOn(time.Until(from.Add(codeLife + overdue))) // long enough for a text that comes too late
 	expired := 0
 	for _, r := range l.Records {
 		if r.State == string(Expired) {

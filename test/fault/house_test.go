@@ -173,6 +173,17 @@ func (l *life) kill() {
 	l.d.house.book.happens(Incident{By: l.name, From: from})
 }
 
+// goOn lets everybody do what they do for a while, of the host's time: where something must not happen, or happens by the
+// clock of processes that nobody can move.
+func (h *house) goOn(d time.Duration) {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-h.tb.Context().Done():
+	case <-wait.C:
+	}
+}
+
 // untold is how long the fact of an outcome may be missing before its person types the code, as people do. A dispatcher
 // that dies between the outcome and its fact leaves the fact to whoever looks at the challenge next: when its code is
 // typed, or else when it expires.

@@ -115,11 +115,8 @@ func TestI2I3KilledAnywhere(t *testing.T) {
 	kills := rounds(t)
 	killing.Go(func() {
 		defer close(over)
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
 		for n := range kills {
-			<-tick.C
-			<-time.After(rand.N(100 * time.Millisecond))
+			h.goOn(200*time.Millisecond + rand.N(100*time.Millisecond))
 			d := h.dispatchers[n%2]
 			d.current().kill()
 			d.start()

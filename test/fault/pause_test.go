@@ -81,7 +81,7 @@ func TestI3PausedPastItsLease(t *testing.T) {
 	}
 	p.Continue()
 	h.book.happens(Incident{By: victim.name, From: from, To: time.Now()})
-	<-time.After(12 * time.Second) // as long as a process insists on what it was about to write
+	h.goOn(12 * time.Second) // as long as a process insists on what it was about to write
 	if !p.Running() {
 		t.Errorf("the process did not survive its pause:\n%s", p.Output())
 	}
