@@ -236,7 +236,7 @@ func (y *yard) backlog(ctx context.Context) (out backlog, err error) {
 	if err := y.endpoint(ctx, `{"mode":"credentials"}`); err != nil {
 		return out, err
 	}
-	held, err := y.openMany(ctx, workers, youngest)
+	held, err := y.openMany(ctx, 4*workers, youngest) // more than a dispatcher takes in hand
 	if err != nil {
 		return out, err
 	}
@@ -260,7 +260,9 @@ func (y *yard) backlog(ctx context.Context) (out backlog, err error) {
 	if err != nil {
 		return out, err
 	}
-	out.Jobs = int(pending)
+	if out.Jobs = int(pending); out.Jobs < backlogJobs/2 {
+		return out, fmt.Errorf("%d of %d jobs are in the queue: it is not held up", out.Jobs, backlogJobs)
+	}
 	if out.Full, err = memoryOf(y.replicas[0].cmd.Process.Pid, "VmRSS"); err != nil {
 		return out, err
 	}
