@@ -273,7 +273,7 @@ func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time)
 		return r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(slices.Clip(update), set(append(slices.Clip(fields), field("due", due))...))})
 	}
 	if o.closed == stillOpen && c.Closed == stillOpen {
-		ended, err := write(append(slices.Clip(guard), field("closed", stillOpen)), c.ExpiresAt)
+		ended, err := write(append(slices.Clip(guard), field("closed", stillOpen)), earlier(now.Add(tellAgain), c.ExpiresAt))
 		if ended || err != nil {
 			return ended, err
 		}
