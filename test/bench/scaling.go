@@ -60,7 +60,7 @@ func (b *bench) scaling(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, y.close()) }()
-	for _, workers := range []int{4, 16} {
+	for _, workers := range []int{2, 4, 16} {
 		for _, replicas := range []int{1, 2, 4} {
 			s, err := y.scale(ctx, replicas, workers)
 			if err != nil {
