@@ -212,6 +212,8 @@ func TestARepetitionCountsOnce(t *testing.T) {
 	}
 	for round := range 3 {
 		var wg sync.WaitGroup
+		var mu sync.Mutex
+		through := ""
 		for i := range 12 {
 			id := fmt.Sprintf("c%d", round)
 			if i%3 == 2 {
@@ -222,12 +224,19 @@ func TestARepetitionCountsOnce(t *testing.T) {
 				if code := contract.CodeOf(err); err != nil && code != contract.TooSoon {
 					t.Error(err)
 				}
+				if err == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					through = id
+				}
 			})
 		}
 		wg.Wait()
 		if n := counts(); n != round+1 {
 			t.Errorf("%d texts count after %d were let through", n, round+1)
 		}
+		p.publish(through, "job-"+through)
+		w.ends(through) // sent: one that the next round replaces unsent would be given back
 		w.Clock.Add(2 * time.Minute)
 	}
 }
