@@ -7,6 +7,9 @@ package seal
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -110,18 +113,24 @@ func open(raw json.RawMessage) (*Box, error) {
 			return nil, fmt.Errorf("key %d does not put its id on ciphertexts", k.GetKeyId())
 		}
 	}
-	if err := sizes(raw); err != nil {
+	primary, err := sizes(raw, info.GetPrimaryKeyId())
+	if err != nil {
 		return nil, err
 	}
 	a, err := aead.New(handle)
 	if err != nil {
 		return nil, fmt.Errorf("not an AEAD keyset: %w", err)
 	}
-	return &Box{aead: a, primary: info.GetPrimaryKeyId()}, nil
+	mac, err := hkdf.Key(sha256.New, primary, nil, "sallyport: names without their owners", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("no key for hashes: %w", err)
+	}
+	return &Box{aead: a, primary: info.GetPrimaryKeyId(), mac: mac}, nil
 }
 
-// sizes refuses keys that are too short or all zero. The key bytes are the last field of each serialized key.
-func sizes(raw json.RawMessage) error {
+// sizes refuses keys that are too short or all zero, and returns the bytes of the primary one. The key bytes are the
+// last field of each serialized key.
+func sizes(raw json.RawMessage, primary uint32) (key []byte, err error) {
 	var set struct {
 		Key []struct {
 			KeyID   uint32 `json:"keyId"`
@@ -131,18 +140,22 @@ func sizes(raw json.RawMessage) error {
 		} `json:"key"`
 	}
 	if err := json.Unmarshal(raw, &set); err != nil {
-		return errors.New("not a Tink keyset")
+		return nil, errors.New("not a Tink keyset")
 	}
 	for _, k := range set.Key {
 		value, err := base64.StdEncoding.DecodeString(k.KeyData.Value)
 		if err != nil || len(value) < 32 {
-			return fmt.Errorf("key %d is shorter than 256 bits", k.KeyID)
+			return nil, fmt.Errorf("key %d is shorter than 256 bits", k.KeyID)
 		}
-		if bytes.Count(value[len(value)-32:], value[len(value)-1:]) == 32 {
-			return fmt.Errorf("key %d is not random", k.KeyID)
+		last := value[len(value)-32:]
+		if bytes.Count(last, last[31:]) == 32 {
+			return nil, fmt.Errorf("key %d is not random", k.KeyID)
+		}
+		if k.KeyID == primary {
+			key = last
 		}
 	}
-	return nil
+	return key, nil
 }
 
 // Generate makes sure that dir holds a key file for each service, mode 0600, and returns their paths. The services share
@@ -251,6 +264,7 @@ func newKeyset() (json.RawMessage, error) {
 type Box struct {
 	aead    tink.AEAD
 	primary uint32
+	mac     []byte
 }
 
 // PrimaryKeyID is the id of the key that seals now; it stands in front of each ciphertext.
@@ -275,6 +289,15 @@ func (b *Box) Open(sealed []byte, place Place) ([]byte, error) {
 		return nil, ErrOpen
 	}
 	return out, nil
+}
+
+// Hash is a name for a value that nobody can find the value from without the key, such as a telephone number, of which
+// there are too few for a plain hash. The same value has another name in another place. The key is derived (HKDF) from
+// the key that seals now: after a rotation every value has a new name, so this is for what is forgotten within a day.
+func (b *Box) Hash(value []byte, place Place) []byte {
+	h := hmac.New(sha256.New, b.mac)
+	h.Write(append(place, string(value)).bytes())
+	return h.Sum(nil)
 }
 
 // SealField seals a secret field of a message about one person. Purpose is one of the contract's Purpose constants.

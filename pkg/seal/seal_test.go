@@ -58,6 +58,27 @@ func TestASealedValueOpensOnlyInItsPlace(t *testing.T) {
 	}
 }
 
+func TestAHashNeedsTheKeyAndThePlace(t *testing.T) {
+	dir := t.TempDir()
+	totp, sms := keys(t, dir)
+	_, again := keys(t, dir)
+	value, place := []byte("+17015559443"), Place{"portal", "meters"}
+	name := string(sms.Store.Hash(value, place))
+	if string(again.Store.Hash(value, place)) != name {
+		t.Error("another process with the same key has another name for it")
+	}
+	for what, other := range map[string][]byte{
+		"another key":   totp.Store.Hash(value, place),
+		"another place": sms.Store.Hash(value, Place{"portal", "phones"}),
+		"another value": sms.Store.Hash([]byte("+17015559444"), place),
+		"shifted":       sms.Store.Hash([]byte("rs+17015559443"), Place{"portal", "mete"}),
+	} {
+		if len(other) != 32 || string(other) == name {
+			t.Errorf("%s: %x", what, other)
+		}
+	}
+}
+
 func TestServicesShareTheBusKey(t *testing.T) {
 	totp, sms := keys(t, t.TempDir())
 	who := contract.Account{Portal: "p", User: "u"}

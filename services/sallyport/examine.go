@@ -119,6 +119,9 @@ func (e *examiner) settings(context.Context) []findings {
 	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && len(s.Countries) == 0 {
 		f.warn("Set SMS_COUNTRIES, such as US,CA,GB, if contacts are to enrol.", "SMS_COUNTRIES is empty: no telephone number of any country is accepted.")
 	}
+	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && s.DailyBudget == 0 && len(s.Countries) > 0 && !e.embeddedSNS {
+		f.warn("Set SMS_DAILY_BUDGET to some three times the texts of a busy day.", "SMS_DAILY_BUDGET is not set: nothing bounds what text messages cost in a day.")
+	}
 	return []findings{f}
 }
 

@@ -79,7 +79,7 @@ func (g *gateway) stepUpSend(ctx context.Context, s session) (contract.SMSOpenRe
 	challenge := bus.NewID()
 	r, err := bus.Request(ctx, g.svc.Bus, contract.SMSOpen, contract.SMSOpenRequest{
 		Account: s.account(), Challenge: challenge, Flow: s.ID, Purpose: contract.ForStepUp, Enrolment: factor.Enrolment,
-		PortalName: p.Name, Host: hostOf(p.PublicURL),
+		PortalName: p.Name, Host: hostOf(p.PublicURL), Network: networkIn(ctx),
 	})
 	if err != nil {
 		return contract.SMSOpenReply{}, err

@@ -33,7 +33,7 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 	}
 	req := contract.SMSOpenRequest{
 		Account: s.account(), Challenge: bus.NewID(), Flow: s.ID, Purpose: purpose, Enrolment: s.Enrolment, Epoch: s.Epoch,
-		PortalName: p.Name, Host: hostOf(p.PublicURL),
+		PortalName: p.Name, Host: hostOf(p.PublicURL), Network: networkIn(ctx),
 	}
 	if phone != "" {
 		sealed, err := f.seal.SealField(secret.New(phone), contract.PurposePhone, s.account())

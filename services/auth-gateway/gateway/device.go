@@ -41,6 +41,12 @@ func deviceOf(ctx context.Context) device {
 	return device{Browser: browser, System: system, Network: networkOf(c.address)}
 }
 
+// networkIn is the network that a request comes from, for limits; empty where it is not known.
+func networkIn(ctx context.Context) string {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return networkOf(c.address)
+}
+
 // hint is a word in a User-Agent, and whom it stands for.
 type hint struct{ word, name string }
 

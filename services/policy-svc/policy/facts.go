@@ -39,6 +39,9 @@ func (p *policy) consume(ctx context.Context, b *bus.Bus) error {
 		keep(ctx, p, b, contract.ChallengeEnded, only(challengeNote)),
 		keep(ctx, p, b, contract.FactorLocked, only(lockNote)),
 		keep(ctx, p, b, contract.FactorUnlocked, only(unlockNote)),
+		keep(ctx, p, b, contract.TextsLimited, only(limitNote)),
+		keep(ctx, p, b, contract.TextsStopped, only(stopNote(contract.AuditTextsStopped))),
+		keep(ctx, p, b, contract.TextsResumed, only(stopNote(contract.AuditTextsResumed))),
 		keep(ctx, p, b, contract.AccountChanged, only(func(f contract.AuditNote) contract.AuditNote { return f })),
 	)
 }

@@ -94,6 +94,34 @@ func recoveryNote(f contract.RecoveryFact) contract.AuditNote {
 	)}
 }
 
+func limitNote(f contract.LimitFact) contract.AuditNote {
+	return contract.AuditNote{Portal: f.Portal, User: f.User, At: f.At, Action: contract.AuditTextsLimited, Detail: detail(
+		"guard", string(f.Guard), "subject", f.Subject, "limit", strconv.Itoa(f.Limit),
+		"window", (time.Duration(f.WindowSeconds) * time.Second).String(), "recorded", onlyTrue(f.Recorded),
+	)}
+}
+
+// stopNote is for a stop, and for its end by an operator.
+func stopNote(a contract.AuditAction) func(contract.StopFact) contract.AuditNote {
+	return func(f contract.StopFact) contract.AuditNote {
+		until := ""
+		if f.Until != nil {
+			until = f.Until.UTC().Format(time.RFC3339)
+		}
+		return contract.AuditNote{Portal: f.Portal, Actor: f.Actor, Reason: f.Reason, At: f.At, Action: a, Detail: detail(
+			"country", f.Country, "sent", strconv.Itoa(f.Sent), "answered", strconv.Itoa(f.Answered), "until", until, "recorded", onlyTrue(f.Recorded),
+		)}
+	}
+}
+
+// onlyTrue says what is true, and nothing of what is not.
+func onlyTrue(b bool) string {
+	if b {
+		return "true"
+	}
+	return ""
+}
+
 // detail makes a map of names and values, in turn; what is empty is left out.
 func detail(pairs ...string) map[string]string {
 	m := make(map[string]string, len(pairs)/2)

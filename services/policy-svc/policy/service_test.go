@@ -570,6 +570,9 @@ func TestAuditHasEveryFactOnce(t *testing.T) {
 			bus.Publish(ctx, f.sms, contract.ChallengeEnded, "ended-ch1", contract.ChallengeFact{Account: kim, Challenge: "ch1", Outcome: contract.OutcomeFailed, Reason: contract.ReasonOptedOut, Attempts: 1, At: at}),
 			bus.Publish(ctx, f.totp, contract.FactorLocked, "locked-1", contract.LockFact{Account: dana, Factor: contract.FactorTOTP, Failures: 5, Until: &until, At: at}),
 			bus.Publish(ctx, f.totp, contract.FactorRecovered, "recovered-rc1", contract.RecoveryFact{Account: dana, Recovery: "rc1", CodesLeft: 9, At: at}),
+			bus.Publish(ctx, f.sms, contract.TextsLimited, "limited-1", contract.LimitFact{Account: kim, Guard: contract.GuardNumber, Subject: "xxx-xxx-9443", Limit: 10, WindowSeconds: 600, At: at}),
+			bus.Publish(ctx, f.sms, contract.TextsStopped, "stopped-1", contract.StopFact{Portal: portal, Country: "GB", Sent: 60, Answered: 3, Until: &until, Recorded: true, At: at}),
+			bus.Publish(ctx, f.sms, contract.TextsResumed, "resumed-1", contract.StopFact{Portal: portal, Country: "GB", Sent: 60, Answered: 3, Actor: "operator:ops", Reason: "carrier mended", At: at}),
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -578,7 +581,7 @@ func TestAuditHasEveryFactOnce(t *testing.T) {
 	if _, err := f.skip(guest); err != nil {
 		t.Fatal(err)
 	}
-	lines := f.audit(8)
+	lines := f.audit(11)
 	got := make(map[string]policy.Line)
 	for _, l := range lines {
 		got[l.Action] = l
@@ -592,6 +595,9 @@ func TestAuditHasEveryFactOnce(t *testing.T) {
 		"challenge_ended":     {ID: "ended-ch1", Portal: portal, User: "u2", Detail: map[string]string{"challenge": "ch1", "outcome": "failed", "reason": "opted_out", "attempts": "1"}, Request: "rq7"},
 		"factor_locked":       {ID: "locked-1", Portal: portal, User: "u1", Detail: map[string]string{"factor": "totp", "failures": "5", "until": until.Format(time.RFC3339)}, Request: "rq7"},
 		"factor_recovered":    {ID: "recovered-rc1", Portal: portal, User: "u1", Actor: "u1", Detail: map[string]string{"recovery": "rc1", "codes_left": "9"}, Request: "rq7"},
+		"texts_limited":       {ID: "limited-1", Portal: portal, User: "u2", Detail: map[string]string{"guard": "number", "subject": "xxx-xxx-9443", "limit": "10", "window": "10m0s"}, Request: "rq7"},
+		"texts_stopped":       {ID: "stopped-1", Portal: portal, Detail: map[string]string{"country": "GB", "sent": "60", "answered": "3", "until": until.Format(time.RFC3339), "recorded": "true"}, Request: "rq7"},
+		"texts_resumed":       {ID: "resumed-1", Portal: portal, Actor: "operator:ops", Reason: "carrier mended", Detail: map[string]string{"country": "GB", "sent": "60", "answered": "3"}, Request: "rq7"},
 	} {
 		l := got[action]
 		if l.At.IsZero() {

@@ -176,16 +176,12 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 
 	now := d.now()
 	day := now.Format(time.DateOnly)
-	if d.settings.DailyBudget > 0 {
-		ok, err := d.records.spend(ctx, day, d.settings.DailyBudget)
-		if err != nil {
-			return false, true, err
-		}
-		if !ok {
-			d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
-			became = ours
-			return false, false, nil
-		}
+	if ok, err := d.spend(ctx, day); err != nil {
+		return false, true, err
+	} else if !ok {
+		d.log.Error("daily budget is spent", slog.String("challenge", c.ID), slog.Int("budget", d.settings.DailyBudget))
+		became = ours
+		return false, false, nil
 	}
 	reserved, ok, err := d.records.reserve(ctx, c, worker, fresh, now)
 	if err != nil || !ok {
@@ -201,6 +197,12 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 		d.refund(ctx, day)
 		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
 		return false, true, errors.Join(err, endErr)
+	}
+	if d.held(reserved, now) {
+		// Its country was stopped since it was let through: the person is told at once that nothing comes.
+		d.refund(ctx, day)
+		_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		return true, true, err
 	}
 	// The last look. A process that was held up here for long would send what somebody else has sent by now, or what
 	// nobody waits for any more.

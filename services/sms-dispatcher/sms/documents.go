@@ -3,6 +3,7 @@ package sms
 import (
 	"time"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/lockout"
 )
@@ -24,6 +25,8 @@ type person struct {
 	// Unlocked is the unlock that started the count again last.
 	Unlocked string `bson:"unlocked,omitempty"`
 	Sends    sends  `bson:"sends"`
+	// Limited is the letter that told last that the person's limit was reached.
+	Limited string `bson:"limited,omitempty"`
 }
 
 // number is one telephone number of a person.
@@ -78,8 +81,13 @@ type challenge struct {
 	Last4      string           `bson:"last4"`
 	PortalName string           `bson:"portal_name"`
 	Host       string           `bson:"host"`
-	CreatedAt  time.Time        `bson:"created_at"`
-	ExpiresAt  time.Time        `bson:"expires_at"`
+	// Region is the number's country, Meters are those that count the text as unanswered until it is settled.
+	Region string   `bson:"region"`
+	Meters []string `bson:"meters,omitempty"`
+	// CountedAt is when the limits let the text through: the time under which it is counted.
+	CountedAt time.Time `bson:"counted_at"`
+	CreatedAt time.Time `bson:"created_at"`
+	ExpiresAt time.Time `bson:"expires_at"`
 
 	State  state                  `bson:"state"`
 	Reason contract.FailureReason `bson:"reason"`
@@ -113,4 +121,12 @@ func (c challenge) ended() bool { return c.State != queued && c.State != sending
 type budget struct {
 	ID   string `bson:"_id"`
 	Sent int    `bson:"sent"`
+	// Told are the letters that told that it is spent, by themselves.
+	Told map[string]string `bson:"told,omitempty"`
+}
+
+// idleMeter is what must be known of a meter before it is removed.
+type idleMeter struct {
+	ID     string                `bson:"_id"`
+	Outbox map[string]bus.Letter `bson:"outbox"`
 }

@@ -14,14 +14,18 @@ const (
 	longestWait = 5 * time.Minute
 	// memory is how long an unanswered text makes the next one wait longer.
 	memory = time.Hour
-	// In any window there are no more than mostUnanswered texts whose code was not typed, and no more than mostTexts
-	// at all: who types each code rightly may go on, but not for ever.
-	window         = 10 * time.Minute
-	mostUnanswered = 5
-	mostTexts      = 20
+	// In any window there are no more than mostTexts: who types each code rightly may go on, but not for ever.
+	window    = 10 * time.Minute
+	mostTexts = 20
+	// mostPerson is the highest limit that can be set for texts whose code was not typed; so many of them are kept.
+	mostPerson = 100
+	mostKept   = mostPerson + mostTexts
 	// codeLife is how long a code may be typed.
 	codeLife = 5 * time.Minute
 )
+
+// usualPerson are the limits of a person that are set by default.
+var usualPerson = Limits{{5, 10 * time.Minute}, {15, day}}
 
 // sends is what is remembered of one person's texts. Serial counts them for ever; a new one is written under the
 // condition that Serial is still what the decision was made from, so that two decisions cannot both hold.
@@ -41,8 +45,9 @@ type sent struct {
 	Flow      string    `bson:"flow"`
 }
 
-// next tells when the person may be texted again, and what a try before that is refused with.
-func (s sends) next() (at time.Time, refusal contract.Code) {
+// next tells when the person may be texted again, and what a try before that is refused with: by which limit, if it is
+// one.
+func (s sends) next(limits Limits) (at time.Time, refusal contract.Code, by Limit) {
 	var unanswered []sent
 	for _, t := range s.Recent {
 		if t.N > s.Forgiven {
@@ -59,29 +64,35 @@ func (s sends) next() (at time.Time, refusal contract.Code) {
 		}
 		at, refusal = last.Add(resendWait(level)), contract.TooSoon
 	}
-	if n := len(unanswered); n >= mostUnanswered {
-		if free := unanswered[n-mostUnanswered].At.Add(window); unanswered[n-1].At.Before(free) {
+	limit := func(texts []sent, l Limit) {
+		n := len(texts)
+		if n < l.Most {
+			return
+		}
+		if free := texts[n-l.Most].At.Add(l.Window); texts[n-1].At.Before(free) {
+			if by == (Limit{}) || !free.Before(at) {
+				by = l
+			}
 			at, refusal = later(at, free), contract.RateLimited
 		}
 	}
-	if n := len(s.Recent); n >= mostTexts {
-		if free := s.Recent[n-mostTexts].At.Add(window); s.Recent[n-1].At.Before(free) {
-			at, refusal = later(at, free), contract.RateLimited
-		}
+	for _, l := range limits {
+		limit(unanswered, l)
 	}
-	return at, refusal
+	limit(s.Recent, Limit{mostTexts, window})
+	return at, refusal, by
 }
 
-// allowed is nil if the person may be texted now.
-func (s sends) allowed(now time.Time) *contract.Error {
-	at, refusal := s.next()
+// allowed is nil if the person may be texted now; by is the limit that refuses, if it is one.
+func (s sends) allowed(limits Limits, now time.Time) (refused *contract.Error, by Limit) {
+	at, refusal, by := s.next(limits)
 	switch wait := at.Sub(now); {
 	case wait <= 0:
-		return nil
+		return nil, Limit{}
 	case refusal == contract.RateLimited:
-		return contract.Wait(refusal, wait, "Too many codes were sent. Please wait a few minutes, or sign in another way.")
+		return overLimit(contract.GuardPerson, wait), by
 	default:
-		return contract.Wait(refusal, wait, "Please wait a moment before you ask for another code.")
+		return contract.Wait(refusal, wait, "Please wait a moment before you ask for another code."), Limit{}
 	}
 }
 
@@ -89,9 +100,10 @@ func (s sends) allowed(now time.Time) *contract.Error {
 func (s sends) with(now time.Time, challenge, flow string) sends {
 	recent := slices.DeleteFunc(slices.Clone(s.Recent), func(t sent) bool {
 		age := now.Sub(t.At)
-		return age >= memory || age >= window && t.N <= s.Forgiven
+		return age >= day || age >= window && t.N <= s.Forgiven
 	})
 	s.Serial++
+	recent = recent[max(len(recent)+1-mostKept, 0):]
 	s.Recent = append(recent, sent{N: s.Serial, At: now, Challenge: challenge, Flow: flow})
 	return s
 }
@@ -99,6 +111,14 @@ func (s sends) with(now time.Time, challenge, flow string) sends {
 // opened tells whether a challenge was let through already.
 func (s sends) opened(challenge string) bool {
 	return slices.ContainsFunc(s.Recent, func(t sent) bool { return t.Challenge == challenge })
+}
+
+// askedAt is when a challenge was let through.
+func (s sends) askedAt(challenge string) time.Time {
+	if i := slices.IndexFunc(s.Recent, func(t sent) bool { return t.Challenge == challenge }); i >= 0 {
+		return s.Recent[i].At
+	}
+	return time.Time{}
 }
 
 // superseded tells whether a newer challenge of the same flow was let through.

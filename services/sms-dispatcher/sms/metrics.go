@@ -24,6 +24,7 @@ type metrics struct {
 	oldest       prometheus.Gauge
 	laidAside    *prometheus.CounterVec
 	answer       prometheus.Histogram
+	guardMetrics
 }
 
 // result is how a typed code was answered.
@@ -48,8 +49,9 @@ const (
 	unlockFailed   unlocking = "error"
 )
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	m := &metrics{
+		guardMetrics: newGuardMetrics(r, s),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_challenges_opened_total", Help: "Challenges written, by purpose.",
 		}, []string{"purpose"}),

@@ -54,6 +54,7 @@ func (d *dispatcher) open(ctx context.Context, req contract.SMSOpenRequest) (con
 	if err != nil {
 		return contract.SMSOpenReply{}, err
 	}
+	c.CountedAt = p.Sends.askedAt(req.Challenge)
 	if c, err = d.records.open(ctx, c); err != nil {
 		return contract.SMSOpenReply{}, err
 	}
@@ -64,7 +65,7 @@ func (d *dispatcher) open(ctx context.Context, req contract.SMSOpenRequest) (con
 func checkOpen(req contract.SMSOpenRequest) error {
 	switch {
 	case !named(req.Account), !idShape.MatchString(req.Challenge), !idShape.MatchString(req.Enrolment),
-		!flowShape.MatchString(req.Flow), !hostShape.MatchString(req.Host):
+		!flowShape.MatchString(req.Flow), !hostShape.MatchString(req.Host), !networkShape(req.Network):
 		return errNotUsable
 	case req.Purpose != contract.ForEnrolment && req.Purpose != contract.ForSignIn && req.Purpose != contract.ForStepUp:
 		return errNotUsable
@@ -83,13 +84,19 @@ func (d *dispatcher) opened(ctx context.Context, req contract.SMSOpenRequest, c 
 	if err != nil {
 		return contract.SMSOpenReply{}, err
 	}
-	at, _ := p.Sends.next()
+	at, _, _ := p.Sends.next(d.guards.limits[contract.GuardPerson])
 	return contract.SMSOpenReply{Destination: mask(c.Last4), ResendAt: later(at, c.CreatedAt), ExpiresAt: c.ExpiresAt}, nil
 }
 
 // admit asks the limits and writes the answer, in one step: the decision is made from the person as read, and the
 // write holds only if they are still the same. It returns the person as written, and the number to text.
+//
+// The other guards are asked once, between the person's limits and that write: what they count is taken back if the
+// text is not let through after all, or was let through by another call.
 func (d *dispatcher) admit(ctx context.Context, req contract.SMSOpenRequest, phone string, now time.Time) (person, number, error) {
+	var counted []metered
+	defer func() { d.takeBack(ctx, counted, now) }()
+	asked := false
 	for range 8 { // others can only be faster so often before the limits refuse us
 		p, err := d.person(ctx, req, phone != "", now)
 		if err != nil {
@@ -119,12 +126,19 @@ func (d *dispatcher) admit(ctx context.Context, req contract.SMSOpenRequest, pho
 		if err != nil {
 			return p, n, err
 		}
-		if refusal := p.Sends.allowed(now); refusal != nil {
-			return p, n, refusal
+		if err := d.askPerson(ctx, p, req.Account, now); err != nil {
+			return p, n, err
+		}
+		if !asked {
+			if counted, err = d.ask(ctx, req, n, now); err != nil {
+				return p, n, err
+			}
+			asked = true
 		}
 		p.Sends = p.Sends.with(now, req.Challenge, req.Flow)
 		ok, err := d.records.admit(ctx, before, p.Sends, pending)
 		if ok || err != nil {
+			counted = nil // it stays counted; so it does where nobody knows whether the write was done
 			return p, n, err
 		}
 	}
@@ -198,10 +212,11 @@ func (d *dispatcher) newChallenge(req contract.SMSOpenRequest, n number, now tim
 	if err != nil {
 		return challenge{}, err
 	}
+	region, meters := d.meteredBy(req, string(phone))
 	return challenge{
 		ID: req.Challenge, Portal: req.Portal, User: req.User, Order: orderOf(now, req.Challenge), Flow: req.Flow, Purpose: req.Purpose,
 		Enrolment: req.Enrolment, Ref: n.Ref, Phone: sealed, Last4: n.Last4, PortalName: req.PortalName, Host: req.Host,
-		CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now, Due: now.Add(grace), Code: sealedCode,
+		Region: region, Meters: meters, CreatedAt: now, ExpiresAt: now.Add(codeLife), State: queued, LeaseUntil: now, Due: now.Add(grace), Code: sealedCode,
 	}, nil
 }
 
@@ -293,7 +308,7 @@ func (o *Office) status(ctx context.Context, req contract.SMSStatusRequest) (con
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return contract.SMSStatusReply{}, err
 	}
-	at, _ := p.Sends.next()
+	at, _, _ := p.Sends.next(o.guards.limits[contract.GuardPerson])
 	reply := contract.SMSStatusReply{ResendAt: at, Lock: lockOf(p.Guess, now)}
 	if at.IsZero() {
 		reply.ResendAt = now

@@ -21,6 +21,7 @@ import (
 type Office struct {
 	records *records
 	clock   clock.Clock
+	guards  guards
 	// relay tells letters at once; nil leaves them to the service's sweep.
 	relay func(collection, document string, letters ...bus.Letter)
 }
@@ -31,7 +32,7 @@ func OpenOffice(ctx context.Context, db *store.DB, c clock.Clock) (*Office, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Office{records: r, clock: c}, nil
+	return &Office{records: r, clock: c, guards: usualGuards()}, nil
 }
 
 func (o *Office) now() time.Time { return asKept(o.clock.Now()) }

@@ -293,22 +293,22 @@ func TestB24TheWaitGrows(t *testing.T) {
 	at := time.Date(2026, 3, 12, 9, 0, 0, 0, time.UTC)
 	var s sends
 	for i, want := range []time.Duration{30, 60, 120, 240, 300, 300, 300} {
-		if err := s.allowed(at); err != nil {
+		if err, _ := s.allowed(usualPerson, at); err != nil {
 			t.Fatalf("text %d at its time: %v", i+1, err)
 		}
 		s = s.with(at, "c", "f")
-		next, _ := s.next()
+		next, _, _ := s.next(usualPerson)
 		if got := next.Sub(at); got != want*time.Second {
 			t.Errorf("after %d texts the wait is %v, want %v", i+1, got, want*time.Second)
 		}
-		err := s.allowed(next.Add(-time.Millisecond))
+		err, _ := s.allowed(usualPerson, next.Add(-time.Millisecond))
 		if code := map[bool]contract.Code{true: contract.RateLimited, false: contract.TooSoon}[i == 4]; err == nil || err.Code != code {
 			t.Errorf("a moment too early after %d texts: %v, want %s", i+1, err, code)
 		}
 		at = next
 	}
 	s.Forgiven = s.Serial
-	if err := s.allowed(at); err != nil {
+	if err, _ := s.allowed(usualPerson, at); err != nil {
 		t.Errorf("after a right code: %v", err)
 	}
 }
@@ -318,34 +318,40 @@ func TestB24NoMoreThanFiveInTenMinutes(t *testing.T) {
 		now := time.Date(2026, 3, 12, 9, 0, 0, 0, time.UTC)
 		var s sends
 		var unanswered, all []time.Time
-		for _, step := range rapid.SliceOfN(rapid.IntRange(0, 400), 1, 200).Draw(t, "seconds") {
+		for _, step := range rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 400), rapid.IntRange(0, 20_000)), 1, 200).Draw(t, "seconds") {
 			now = now.Add(time.Duration(step) * time.Second)
 			if step%17 == 3 {
 				s.Forgiven, unanswered = s.Serial, nil
 			}
-			next, _ := s.next()
-			if (s.allowed(now) == nil) == now.Before(next) {
+			next, _, _ := s.next(usualPerson)
+			refused, by := s.allowed(usualPerson, now)
+			if (refused == nil) == now.Before(next) {
 				t.Fatal("next and allowed disagree")
 			}
-			if s.allowed(now) != nil {
+			if refused != nil && (refused.Code == contract.RateLimited) != (by != Limit{}) {
+				t.Fatalf("%v by %v", refused, by)
+			}
+			if refused != nil {
 				continue
 			}
 			s = s.with(now, "c", "f")
 			unanswered, all = append(unanswered, now), append(all, now)
-			if n := within(unanswered, now); n > mostUnanswered {
-				t.Fatalf("%d unanswered texts in ten minutes", n)
+			for _, l := range usualPerson {
+				if n := within(unanswered, now, l.Window); n > l.Most {
+					t.Fatalf("%d unanswered texts in %v", n, l.Window)
+				}
 			}
-			if n := within(all, now); n > mostTexts {
+			if n := within(all, now, window); n > mostTexts {
 				t.Fatalf("%d texts in ten minutes", n)
 			}
-			if len(s.Recent) > 2*mostTexts+12 {
+			if len(s.Recent) > mostKept {
 				t.Fatalf("%d texts are remembered", len(s.Recent))
 			}
 		}
 	})
 }
 
-func within(times []time.Time, now time.Time) int {
+func within(times []time.Time, now time.Time, window time.Duration) int {
 	n := 0
 	for _, at := range times {
 		if now.Sub(at) < window {

@@ -151,7 +151,7 @@ func TestNothingIsSentWhenTheLeaseIsNearlyOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMetrics(prometheus.NewRegistry())
+		m := newMetrics(prometheus.NewRegistry(), Settings{})
 		d := &dispatcher{
 			settings: Settings{SendTimeout: 5 * time.Second}, log: svc.Log, keys: svc.Keys, records: w.records, metrics: m,
 			clock: &times{next: []time.Time{w.Clock.Now(), w.Clock.Now().Add(late)}}, // of the reservation, of the last look
@@ -178,7 +178,7 @@ func TestAChallengeIsInOneHand(t *testing.T) {
 	w := newWorld(t)
 	svc := w.start()
 	p := w.person("u1", phone)
-	d := &dispatcher{clock: w.Clock, log: svc.Log, metrics: newMetrics(prometheus.NewRegistry())}
+	d := &dispatcher{clock: w.Clock, log: svc.Log, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
 	if !d.hands.take("c1") || d.hands.take("c1") || !d.hands.take("c2") {
 		t.Fatal("taken twice, or not at all")
 	}

@@ -30,10 +30,21 @@ import (
 type Settings struct {
 	service.Settings
 
-	Countries   Countries     `env:"SMS_COUNTRIES" help:"regions that may be texted, e.g. US,CA,GB; all others are refused, and all where it is empty"`
-	SenderID    string        `env:"SMS_SENDER_ID" help:"sender name, where the carrier shows one: up to 11 letters and digits"`
-	MaxPriceUSD string        `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
-	DailyBudget int           `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
+	Countries   Countries `env:"SMS_COUNTRIES" help:"regions that may be texted, e.g. US,CA,GB; all others are refused, and all where it is empty"`
+	SenderID    string    `env:"SMS_SENDER_ID" help:"sender name, where the carrier shows one: up to 11 letters and digits"`
+	MaxPriceUSD string    `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
+	DailyBudget int       `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
+
+	LimitPerson    string   `env:"SMS_LIMIT_PERSON" envDefault:"5/10m,15/24h" help:"unanswered texts that one person may ask for in a time; off is no limit"`
+	LimitNumber    string   `env:"SMS_LIMIT_NUMBER" envDefault:"10/10m,30/24h" help:"the same of one telephone number"`
+	LimitPrefix    string   `env:"SMS_LIMIT_PREFIX" envDefault:"1000/10m,5000/24h" help:"the same of the ten thousand numbers that differ in the last four digits"`
+	LimitNetwork   string   `env:"SMS_LIMIT_NETWORK" envDefault:"1000/10m,10000/24h" help:"the same of one network (/24, IPv6 /64)"`
+	LimitCountry   string   `env:"SMS_LIMIT_COUNTRY" envDefault:"8000/10m,500000/24h" help:"the same of one country of a portal"`
+	LimitPortal    string   `env:"SMS_LIMIT_PORTAL" envDefault:"10000/10m,600000/24h" help:"the same of one portal"`
+	ConversionStop string   `env:"SMS_CONVERSION_STOP" envDefault:"10%/50" help:"a country is stopped when less than this share of at least so many texts are answered; off is no stop"`
+	RecordOnly     []string `env:"SMS_RECORD_ONLY" help:"guards that record what they would refuse, and let it through: person, number, prefix, network, country, portal, conversion, budget"`
+	Prices         []string `env:"SMS_PRICES" help:"what one text costs in USD, for the metric of costs, e.g. US=0.0075,GB=0.04"`
+
 	Workers     int           `env:"SMS_WORKERS" envDefault:"16" help:"how many texts are sent at once"`
 	SendTimeout time.Duration `env:"SMS_SEND_TIMEOUT" envDefault:"5s" help:"how long one call of SNS may take"`
 
@@ -64,6 +75,9 @@ func (s Settings) Validate() []string {
 	if s.DailyBudget < 0 {
 		out = append(out, "SMS_DAILY_BUDGET: must not be negative")
 	}
+	if _, bad := s.guards(); bad != nil {
+		out = append(out, bad...)
+	}
 	if s.Workers < 1 || s.Workers > 256 {
 		out = append(out, "SMS_WORKERS: must be between 1 and 256")
 	}
@@ -79,6 +93,8 @@ func (s Settings) Validate() []string {
 // dispatcher is the running service.
 type dispatcher struct {
 	settings Settings
+	guards   guards
+	stops    stops
 	clock    clock.Clock
 	log      *slog.Logger
 	keys     *seal.Keys
@@ -121,15 +137,19 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	if err != nil {
 		return err
 	}
-	m := newMetrics(svc.Registerer())
+	m := newMetrics(svc.Registerer(), s)
+	rules, _ := s.guards() // they were checked when the settings were read
 	d := &dispatcher{
-		settings: s, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
+		settings: s, guards: rules, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
 		announce: func(ctx context.Context, f contract.ChallengeFact) error {
 			return bus.Publish(ctx, svc.Bus, contract.ChallengeEnded, "challenge-"+f.Challenge, f)
 		},
 	}
-	d.office = &Office{records: r, clock: svc.Clock, relay: svc.Outbox.Relay}
+	d.office = &Office{records: r, clock: svc.Clock, guards: rules, relay: svc.Outbox.Relay}
+	if err := d.lookAtStops(ctx); err != nil {
+		return err
+	}
 	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
@@ -138,12 +158,14 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 		bus.Handle(svc.Bus, contract.SMSStatus, d.office.status),
 		bus.Handle(svc.Bus, contract.SMSUnlock, d.unlock),
 		bus.Handle(svc.Bus, contract.SMSDeliveries, d.deliveries),
+		bus.Handle(svc.Bus, contract.SMSTraffic, d.traffic),
 		bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, d.reset),
 		bus.Consume(ctx, svc.Bus, contract.ChallengeRequested, jobs, d.requested),
 	); err != nil {
 		return err
 	}
 	svc.Go(d.reconcile)
+	svc.Go(d.watch)
 	svc.Go(func(ctx context.Context) { watchBacklog(ctx, svc.Bus, m) })
 	return nil
 }

@@ -326,7 +326,7 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another replica, to which the repetition comes.
-	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry())}
+	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
 	p := w.person("u1", phone)
 	call := func(id string) context.Context { return bus.WithCallID(t.Context(), id) }
 	confirmation := func(code string) contract.SMSConfirmRequest {
@@ -669,9 +669,16 @@ func TestTheDailyBudgetIsExact(t *testing.T) {
 	w := newWorld(t)
 	w.start("SMS_DAILY_BUDGET", "3")
 	w.start("SMS_DAILY_BUDGET", "3")
-	for i := range 6 {
+	var people []*dana
+	for i := range 6 { // all are let through before the first is sent
 		p := w.person(fmt.Sprintf("u%d", i), fmt.Sprintf("+1701555%04d", 100+i))
-		p.ask("c-"+p.User, contract.ForEnrolment, p.phone)
+		if _, err := p.open("c-"+p.User, contract.ForEnrolment, p.phone); err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, p)
+	}
+	for _, p := range people {
+		p.publish("c-"+p.User, "requested-c-"+p.User)
 	}
 	servicetest.Eventually(t, "the budget is spent", func() bool { return len(w.inbox("")) == 3 })
 	w.Clock.Add(codeLife)

@@ -23,20 +23,24 @@ type records struct {
 	people     store.Collection[person]
 	challenges store.Collection[challenge]
 	budgets    store.Collection[budget]
+	meters     store.Collection[meter]
+	idleMeters store.Collection[idleMeter] // the same documents
+	traffic    store.Collection[traffic]
 	outbox     *store.Outbox
 }
 
 func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*records, error) {
-	err := db.EnsureIndexes(ctx, []store.Index{
+	err := db.EnsureIndexes(ctx, append(guardIndexes(), []store.Index{
 		// The reconciler's one query, from either end.
 		{Collection: challengesName, Name: "due", Keys: bson.D{field("due", 1)}},
 		// The list of deliveries, of a portal and of one person.
 		{Collection: challengesName, Name: "portal_order", Keys: bson.D{field("portal", 1), field("order", 1)}},
 		{Collection: challengesName, Name: "portal_user_order", Keys: bson.D{field("portal", 1), field("user", 1), field("order", 1)}},
-	})
+	}...))
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
-		budgets: store.Of[budget](db, "budgets"), outbox: outbox,
+		budgets: store.Of[budget](db, budgetsName), outbox: outbox,
+		meters: store.Of[meter](db, metersName), idleMeters: store.Of[idleMeter](db, metersName), traffic: store.Of[traffic](db, trafficName),
 	}, err
 }
 
@@ -298,7 +302,7 @@ func (r *records) settle(ctx context.Context, c challenge) (bool, error) {
 	return r.challenges.Update(ctx, c.ID, store.Change{
 		Guard: bson.D{field("settled", false), field("closed", cond("$in", bson.A{stillOpen, c.Closed}))},
 		Update: bson.D{
-			set(field("settled", true), field("closed", c.Closed), field("due", c.CreatedAt.Add(keepFor))), unset("code", "phone"),
+			set(field("settled", true), field("closed", c.Closed), field("due", c.CreatedAt.Add(keepFor))), unset("code", "phone", "meters"),
 		},
 	})
 }

@@ -22,6 +22,8 @@ func TestB35EachListHasItsIndex(t *testing.T) {
 	db := client.Database(w.Env(contract.SMSDispatcher, nil).Vars["MONGODB_DATABASE"])
 	for collection, want := range map[string][][]string{
 		challengesName: {{"portal", "order"}, {"portal", "user", "order"}, {"due"}},
+		metersName:     {{"used"}},
+		trafficName:    {{"portal", "country"}, {"stopped_until"}},
 	} {
 		indexes, err := db.Collection(collection).Indexes().ListSpecifications(t.Context())
 		if err != nil {

@@ -119,6 +119,7 @@ type dana struct {
 	*world
 	contract.Account
 	phone, flow, enrolment string
+	network                string
 	epoch                  contract.Epoch
 }
 
@@ -129,7 +130,7 @@ func (w *world) person(user, phone string) *dana {
 func (p *dana) open(id string, purpose contract.Purpose, phone string) (contract.SMSOpenReply, error) {
 	req := contract.SMSOpenRequest{
 		Account: p.Account, Challenge: id, Flow: p.flow, Purpose: purpose, Enrolment: p.enrolment, Epoch: p.epoch,
-		PortalName: "Northwind Portal", Host: "portal.northwind.test",
+		PortalName: "Northwind Portal", Host: "portal.northwind.test", Network: p.network,
 	}
 	if phone != "" {
 		req.Phone = p.sealed(contract.PurposePhone, phone, p.Account)
