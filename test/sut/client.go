@@ -196,6 +196,7 @@ type Problem struct {
 	AttemptsLeft *int      `json:"attempts_left"`
 	LockedUntil  time.Time `json:"locked_until"`
 	RetryAfter   int       `json:"retry_after"`
+	Reason       string    `json:"reason"`
 	ClockOffset  *int      `json:"clock_offset"`
 	Errors       []struct {
 		Field  string `json:"field"`
