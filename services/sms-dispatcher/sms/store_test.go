@@ -48,3 +48,17 @@ func TestB35EachListHasItsIndex(t *testing.T) {
 		}
 	}
 }
+
+// meterIDs are the names of all meters.
+func meterIDs(t *testing.T, r *records) []string {
+	t.Helper()
+	all, err := r.meters.Docs.Query(t.Context(), bson.D{}, bson.D{{Key: "_id", Value: 1}}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, m := range all {
+		out = append(out, m.ID)
+	}
+	return out
+}
