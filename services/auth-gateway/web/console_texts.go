@@ -193,6 +193,8 @@ const (
 	auditChallengeSelf   Text = "audit.challenge_ended.self"
 	auditLocked          Text = "audit.factor_locked"
 	auditLockedSelf      Text = "audit.factor_locked.self"
+	auditGuesses         Text = "audit.password_guesses"
+	auditGuessesSelf     Text = "audit.password_guesses.self"
 	auditUnlocked        Text = "audit.factor_unlocked"
 	auditUnlockedOther   Text = "audit.factor_unlocked.other"
 	auditUnlockedSelf    Text = "audit.factor_unlocked.self"
@@ -258,6 +260,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"settings_changed":    {auditSettings, auditSettingsOther, auditSettingsOther},
 	"challenge_ended":     {auditChallenge, auditChallengeSelf, auditChallengeSelf},
 	"factor_locked":       {auditLocked, auditLockedSelf, auditLockedSelf},
+	"password_guesses":    {auditGuesses, auditGuessesSelf, auditGuessesSelf},
 	"factor_unlocked":     {auditUnlocked, auditUnlockedSelf, auditUnlockedOther},
 	"factor_recovered":    {auditRecovered, auditRecoveredSelf, auditRecoveredSelf},
 	"recovery_codes_made": {auditCodes, auditCodesSelf, auditCodesSelf},
