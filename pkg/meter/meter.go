@@ -150,17 +150,33 @@ func (c Counts) Reached(limits Limits, now time.Time) (l Limit, free time.Time, 
 	return l, free, ok
 }
 
+// Any tells whether anything counts now.
+func (c Counts) Any(now time.Time) bool {
+	for window, b := range c {
+		if l, ok := windowOf(window); ok && l.Sum(b, now) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// windowOf is the window of a name; false for one that is none of ours.
+func windowOf(name string) (Limit, bool) {
+	seconds, err := strconv.Atoi(strings.TrimPrefix(name, "w"))
+	return Limit{Window: time.Duration(seconds) * time.Second}, err == nil && seconds > 0
+}
+
 // Stale are the paths of what counts no more, "w600.b2946218" or a whole window that is none: windows that are no longer
 // set included.
 func (c Counts) Stale(now time.Time) []string {
 	var out []string
 	for window, b := range c {
-		seconds, err := strconv.Atoi(strings.TrimPrefix(window, "w"))
-		if err != nil || seconds <= 0 {
+		l, ok := windowOf(window)
+		if !ok {
 			out = append(out, window)
 			continue
 		}
-		for _, name := range (Limit{Window: time.Duration(seconds) * time.Second}).Stale(b, now) {
+		for _, name := range l.Stale(b, now) {
 			out = append(out, window+"."+name)
 		}
 	}

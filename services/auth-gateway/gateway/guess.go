@@ -35,6 +35,7 @@ type guesses struct {
 	log      *slog.Logger
 	tried    *prometheus.CounterVec
 	chores   *chores
+	lines    *lines
 }
 
 // guessLimits are the limits on passwords that were not right.
@@ -72,7 +73,7 @@ const (
 
 func newGuesses(records guessRecords, l guessLimits, a accounts, b *bus.Bus, now func() time.Time, log *slog.Logger, r prometheus.Registerer) *guesses {
 	g := &guesses{
-		records: records, limits: l, accounts: a, bus: b, now: now, log: log, chores: newChores(records, log),
+		records: records, limits: l, accounts: a, bus: b, now: now, log: log, chores: newChores(records, log), lines: newLines(),
 		tried: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_gateway_password_guesses_total", Help: "Passwords that were tried, at sign-in and in a step-up, by how it ended.",
 		}, []string{"result"}),
@@ -114,7 +115,13 @@ func (g guess) networkID() string { return g.portal + "/network/" + g.network }
 // try has a password judged for a canonical address, if not too many were tried of late. What is not judged, and what is
 // right, counts no more.
 func (g *guesses) try(ctx context.Context, portalID, address string, judge func() (right bool, err error)) (bool, error) {
-	one := guess{portal: portalID, address: address, network: networkIn(ctx), at: g.now()}
+	one := guess{portal: portalID, address: address, network: networkIn(ctx)}
+	line := one.homesID() + " " + one.network
+	if err := g.lines.enter(ctx, line); err != nil {
+		return false, err
+	}
+	defer g.lines.leave(line)
+	one.at = g.now()
 	if err := g.count(ctx, &one); err != nil {
 		return false, err
 	}
@@ -127,6 +134,9 @@ func (g *guesses) try(ctx context.Context, portalID, address string, judge func(
 	case right:
 		result = triedRight
 		g.right(one)
+	}
+	if result != triedWrong && g.lines.waiting(line) {
+		g.chores.flush(context.WithoutCancel(ctx)) // whoever comes next must not find it counted
 	}
 	g.tried.WithLabelValues(string(result)).Inc()
 	return right, err

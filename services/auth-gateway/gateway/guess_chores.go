@@ -16,6 +16,7 @@ type chores struct {
 	records guessRecords
 	log     *slog.Logger
 
+	work  sync.Mutex // held by who does what waits
 	mu    sync.Mutex
 	backs map[backOf]back
 	todo  map[string]func(context.Context) error
@@ -84,9 +85,11 @@ func (c *chores) run(ctx context.Context) {
 	}
 }
 
-// flush does what waits. Nothing is tried again: whether a write that failed was made is not known, and what is given
+// flush does what waits, and returns when all of it is done. Nothing is tried again: whether a write that failed was made is not known, and what is given
 // back twice would make room that there is not.
 func (c *chores) flush(ctx context.Context) {
+	c.work.Lock()
+	defer c.work.Unlock()
 	c.mu.Lock()
 	backs, todo := c.backs, c.todo
 	c.backs, c.todo = make(map[backOf]back), make(map[string]func(context.Context) error)

@@ -132,33 +132,32 @@ func (r guessRecords) told(ctx context.Context, one guess, l meter.Limit, note s
 }
 
 // clear makes what was typed for an address count no more; its homes stay. It tells whether there was anything.
-func (r guessRecords) clear(ctx context.Context, one guess, limits meter.Limits, now time.Time) (bool, error) {
+func (r guessRecords) clear(ctx context.Context, one guess, now time.Time) (bool, error) {
 	m, err := r.meters.Docs.Get(ctx, one.accountID())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	_, _, closed := m.Counts.Reached(limits, now)
+	counted := m.Counts.Any(now)
 	if err := r.meters.Docs.Delete(ctx, one.accountID()); err != nil {
 		return false, err
 	}
 	h, err := r.homes.Get(ctx, one.homesID())
 	if errors.Is(err, store.ErrNotFound) {
-		return closed, nil
+		return counted, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	var gone bson.D
 	for mark, at := range h.Homes {
-		_, _, reached := at.Counts.Reached(limits, now)
-		closed = closed || reached
+		counted = counted || at.Counts.Any(now)
 		gone = append(gone, bson.E{Key: pathOf(mark) + ".counts", Value: ""})
 	}
 	if len(gone) == 0 {
-		return closed, nil
+		return counted, nil
 	}
 	_, err = r.homes.Update(ctx, one.homesID(), store.Change{Update: bson.D{{Key: "$unset", Value: gone}}})
-	return closed, err
+	return counted, err
 }
 
 // sweep removes what nobody has used for long.

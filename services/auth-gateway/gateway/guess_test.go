@@ -288,6 +288,38 @@ func TestPasswordsAreCountedAsTheModelSays(t *testing.T) {
 	}
 }
 
+// Fifty right passwords of one person at once are right, all of them, though each counts while it is under way.
+func TestACrowdOfRightPasswordsIsLetIn(t *testing.T) {
+	w := servicetest.New(t)
+	l := guessLimits{Account: meter.Limits{{Most: 10, Window: 10 * time.Minute}}, Network: meter.Limits{{Most: 400, Window: 10 * time.Minute}}}
+	gates := doors(t, w, l, 2)
+	var group sync.WaitGroup
+	for i := range 50 {
+		group.Go(func() {
+			if right, err := gates[i%2].try(from(t, "203.0.113.7"), "p", "a@x.test", says(true)); !right || err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	group.Wait()
+	for _, g := range gates {
+		if len(g.lines.at) > 0 {
+			t.Errorf("%d lines are left", len(g.lines.at))
+		}
+	}
+	// Who has waited too long is not judged.
+	ctx, give := context.WithCancel(from(t, "203.0.113.7"))
+	for range lineHeads {
+		if err := gates[0].lines.enter(ctx, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give()
+	if err := gates[0].lines.enter(ctx, "x"); contract.CodeOf(err) != contract.Unavailable {
+		t.Errorf("after the patience is over: %v", err)
+	}
+}
+
 func TestTheNewestHomesAreKept(t *testing.T) {
 	w := servicetest.New(t)
 	g := doors(t, w, fewGuesses, 1)[0]
@@ -399,7 +431,7 @@ func TestClearingOpensAnAccountAndKeepsItsHomes(t *testing.T) {
 		settled(t, g)
 	}
 	for _, want := range []bool{true, false} {
-		cleared, err := g.records.clear(t.Context(), guess{portal: "p", address: "a@x.test"}, fewGuesses.Account, w.Clock.Now())
+		cleared, err := g.records.clear(t.Context(), guess{portal: "p", address: "a@x.test"}, w.Clock.Now())
 		if err != nil || cleared != want {
 			t.Errorf("cleared: %v, %v", cleared, err)
 		}

@@ -145,11 +145,11 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	arrivals := newArrivals(g.accounts, svc.Log)
 	g.desk = &desk{
-		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
+		accounts: g.accounts, sessions: g.sessions, passwords: hashes, guesses: newGuessRecords(svc.DB), bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
 		publicURL: settings.PublicURL, reload: g.loadPortals,
 	}
 	limits, _ := settings.limits() // they were read when the settings were checked
-	guesses := newGuesses(newGuessRecords(svc.DB), limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
+	guesses := newGuesses(g.desk.guesses, limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, guesses: guesses, sessions: g.sessions,
 		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,

@@ -194,6 +194,7 @@ const (
 	auditLocked          Text = "audit.factor_locked"
 	auditLockedSelf      Text = "audit.factor_locked.self"
 	auditGuesses         Text = "audit.password_guesses"
+	auditGuessesOther    Text = "audit.password_guesses.other"
 	auditGuessesSelf     Text = "audit.password_guesses.self"
 	auditUnlocked        Text = "audit.factor_unlocked"
 	auditUnlockedOther   Text = "audit.factor_unlocked.other"
@@ -260,7 +261,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"settings_changed":    {auditSettings, auditSettingsOther, auditSettingsOther},
 	"challenge_ended":     {auditChallenge, auditChallengeSelf, auditChallengeSelf},
 	"factor_locked":       {auditLocked, auditLockedSelf, auditLockedSelf},
-	"password_guesses":    {auditGuesses, auditGuessesSelf, auditGuessesSelf},
+	"password_guesses":    {auditGuesses, auditGuessesSelf, auditGuessesOther},
 	"factor_unlocked":     {auditUnlocked, auditUnlockedSelf, auditUnlockedOther},
 	"factor_recovered":    {auditRecovered, auditRecoveredSelf, auditRecoveredSelf},
 	"recovery_codes_made": {auditCodes, auditCodesSelf, auditCodesSelf},
