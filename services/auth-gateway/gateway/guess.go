@@ -90,8 +90,10 @@ type guess struct {
 	portal, address string
 	network         string // "" where it is not known
 	at              time.Time
-	// home is set where it came from a home of the address; then nothing else has counted it.
-	home bool
+	// home is set where it came from a home of the address; then nothing else has counted it. The right password came
+	// from there at lately.
+	home   bool
+	lately time.Time
 }
 
 // subject is the address as it stands in names of documents: hashed, because what is typed there may be anything.
@@ -150,7 +152,7 @@ func (g *guesses) count(ctx context.Context, one *guess) error {
 			return err // whether it was counted is not known: at worst it counts until its window is over
 		}
 		if known {
-			one.home = true
+			one.home, one.lately = true, h.At
 			g.prune(one.homesID()+" "+one.mark(), h.Counts, one.at, func(ctx context.Context) error {
 				return g.records.pruneHome(ctx, one.homesID(), one.mark(), h, one.at)
 			})
@@ -228,11 +230,14 @@ func (g *guesses) back(one guess) {
 	}
 }
 
+// homeNoted is how exactly it is kept when a home was used last.
+const homeNoted = time.Hour
+
 // right makes a try count no more, and its network a home of the address. It all happens behind the person's back, and
 // what is lost of it counts until its window is over.
 func (g *guesses) right(one guess) {
 	g.back(one)
-	if g.hasHomes(one) {
+	if g.hasHomes(one) && one.at.Sub(one.lately) >= homeNoted {
 		g.chores.do("home "+one.homesID()+one.mark(), func(ctx context.Context) error {
 			return g.records.home(ctx, one.homesID(), one.mark(), one.at)
 		})
