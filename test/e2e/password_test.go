@@ -125,6 +125,29 @@ func TestGuessingAPasswordIsLimited(t *testing.T) {
 	p.From("192.0.3.44").BeginSignIn(agent)
 }
 
+// TestADisabledAccountCountsLikeAnyOther: even its right password is a wrong one, in the answer and in the count.
+func TestADisabledAccountCountsLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	p := proxied(t, nil)
+	p.BeginSignIn(second) // from here its password was right once
+	_, master := p.EnrolTOTP(admin)
+	if a := p.Do("PATCH", "/v1/admin/users/second-demo", master, map[string]any{"disabled": true}); a.Status != http.StatusOK {
+		t.Fatal(a)
+	}
+	for i := range 6 {
+		off, unknown := tryPassword(p.Client, second, sut.DemoPassword), tryPassword(p.Client, "nobody@demo.test", sut.DemoPassword)
+		if shapeOf(t, off) != shapeOf(t, unknown) {
+			t.Errorf("try %d, disabled: %s
+unknown: %s", i, off, unknown)
+		}
+		if i < 4 {
+			sut.Expect(t, off, 401, "invalid_credentials")
+		} else {
+			limited(t, off, "limit_password")
+		}
+	}
+}
+
 // TestStepUpCountsAsASignIn: both doors move one count.
 func TestStepUpCountsAsASignIn(t *testing.T) {
 	t.Parallel()
