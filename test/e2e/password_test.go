@@ -137,8 +137,7 @@ func TestADisabledAccountCountsLikeAnyOther(t *testing.T) {
 	for i := range 6 {
 		off, unknown := tryPassword(p.Client, second, sut.DemoPassword), tryPassword(p.Client, "nobody@demo.test", sut.DemoPassword)
 		if shapeOf(t, off) != shapeOf(t, unknown) {
-			t.Errorf("try %d, disabled: %s
-unknown: %s", i, off, unknown)
+			t.Errorf("try %d, disabled: %s\nunknown: %s", i, off, unknown)
 		}
 		if i < 4 {
 			sut.Expect(t, off, 401, "invalid_credentials")
