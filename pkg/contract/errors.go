@@ -77,8 +77,8 @@ const (
 	LimitBudget     Reason = "limit_budget"     // of the day
 
 	// Of a [RateLimited] password: too many were tried for the account, or from the network.
-	LimitPassword        Reason = "limit_password"         //nolint:gosec // a code, no credential
-	LimitPasswordNetwork Reason = "limit_password_network" //nolint:gosec // a code, no credential
+	LimitPassword        Reason = "limit_password"
+	LimitPasswordNetwork Reason = "limit_password_network"
 )
 
 // Error returns code and sentence.
