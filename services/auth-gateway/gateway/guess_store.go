@@ -160,6 +160,11 @@ func (r guessRecords) clear(ctx context.Context, one guess, now time.Time) (bool
 	return counted, err
 }
 
+// forgetHomes forgets the homes of an address that is its account's no more.
+func (r guessRecords) forgetHomes(ctx context.Context, portalID, address string) error {
+	return r.homes.Delete(ctx, guess{portal: portalID, address: address}.homesID())
+}
+
 // sweep removes what nobody has used for long.
 func (r guessRecords) sweep(ctx context.Context, now time.Time) error {
 	if err := r.meters.DropIdle(ctx, now); err != nil {
