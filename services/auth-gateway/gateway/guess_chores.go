@@ -33,8 +33,12 @@ type back struct {
 	n      int
 }
 
-// choresMost is how many may wait. In a flood that is larger the rest is lost.
-const choresMost = 10_000
+const (
+	// choresMost is how many may wait. In a flood that is larger the rest is lost.
+	choresMost = 10_000
+	// choresHands is how many are done at once.
+	choresHands = 8
+)
 
 func newChores(records guessRecords, log *slog.Logger) *chores {
 	return &chores{
@@ -94,20 +98,34 @@ func (c *chores) flush(ctx context.Context) {
 	backs, todo := c.backs, c.todo
 	c.backs, c.todo = make(map[backOf]back), make(map[string]func(context.Context) error)
 	c.mu.Unlock()
+	var hands sync.WaitGroup
+	free := make(chan struct{}, choresHands)
+	do := func(f func()) {
+		free <- struct{}{}
+		hands.Go(func() { f(); <-free })
+	}
 	for of, b := range backs {
-		var err error
-		if of.mark != "" {
-			err = c.records.giveHome(ctx, of.id, of.mark, b)
-		} else {
-			err = c.records.meters.GiveBack(ctx, of.id, b.limits, b.at, b.n)
-		}
-		if err != nil {
-			c.log.Warn("passwords that were right, or not judged, count as guesses", slog.Int("passwords", b.n), slog.Any("error", err))
-		}
+		do(func() { c.give(ctx, of, b) })
 	}
 	for _, f := range todo {
-		if err := f(ctx); err != nil {
-			c.log.Warn("what follows a password was not done", slog.Any("error", err))
-		}
+		do(func() {
+			if err := f(ctx); err != nil {
+				c.log.Warn("what follows a password was not done", slog.Any("error", err))
+			}
+		})
+	}
+	hands.Wait()
+}
+
+// give gives guesses back.
+func (c *chores) give(ctx context.Context, of backOf, b back) {
+	var err error
+	if of.mark != "" {
+		err = c.records.giveHome(ctx, of.id, of.mark, b)
+	} else {
+		err = c.records.meters.GiveBack(ctx, of.id, b.limits, b.at, b.n)
+	}
+	if err != nil {
+		c.log.Warn("passwords that were right, or not judged, count as guesses", slog.Int("passwords", b.n), slog.Any("error", err))
 	}
 }
