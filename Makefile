@@ -41,8 +41,12 @@ cover: setup ## run every test and print how much of each function it reaches
 	@go tool cover -func=.artifacts/cover.out | tail -n 1
 
 .PHONY: bench
-bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 5 minutes)
+bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 7 minutes)
 	@go run ./test/bench -o docs/performance.md
+
+.PHONY: fault
+fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and let codes expire (about 7 minutes)
+	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
 
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each

@@ -236,6 +236,9 @@ func about(l DeadLetter) []any {
 
 func (b *Bus) deadStream(ctx context.Context) (jetstream.Stream, error) {
 	s, err := b.js.Stream(ctx, string(contract.StreamDead))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, contract.Refuse(contract.Conflict, "There is no stream %s here: no service has ever used this NATS.", contract.StreamDead)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
@@ -243,7 +246,7 @@ func (b *Bus) deadStream(ctx context.Context) (jetstream.Stream, error) {
 }
 
 func readDead(ctx context.Context, s jetstream.Stream, seq uint64) (DeadLetter, error) {
-	m, err := s.GetMsg(ctx, max(seq, 1))
+	m, err := s.GetMsg(ctx, max(seq, 1)) // the server looks for no 0
 	if seq == 0 || errors.Is(err, jetstream.ErrMsgNotFound) {
 		return DeadLetter{}, contract.Refuse(contract.NotFound, "There is no dead letter %d, or no more.", seq)
 	}

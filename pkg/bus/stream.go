@@ -209,7 +209,7 @@ func Backlog[T any](ctx context.Context, b *Bus, ev contract.Event[T]) (pending,
 		return 0, 0, fmt.Errorf("backlog of %s: %w", ev.Subject, err)
 	}
 	info := c.CachedInfo()
-	return info.NumPending, uint64(max(0, info.NumAckPending)), nil //nolint:gosec // not negative
+	return info.NumPending, uint64(max(0, info.NumAckPending)), nil
 }
 
 // lost tells whether the server knows for sure that there is no such consumer.

@@ -195,8 +195,10 @@ func TestFaults(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, bad := range []string{`{"mode":"sometimes"}`, `{"mode":"hang","times":-1}`, `{"mood":"hang"}`, `hang`, ``, `{}`, `{"times":3}`, `{"delay":"50ms","times":3}`,
-		`{"mode":"none","delay":"soon"}`, `{"delay":"-1s"}`, `{"delay":"11s"}`, `{"delay":50}`} {
+	for _, bad := range []string{
+		`{"mode":"sometimes"}`, `{"mode":"hang","times":-1}`, `{"mood":"hang"}`, `hang`, ``, `{}`, `{"times":3}`, `{"delay":"50ms","times":3}`,
+		`{"mode":"none","delay":"soon"}`, `{"delay":"-1s"}`, `{"delay":"11s"}`, `{"delay":50}`,
+	} {
 		status, body := call(t, "PUT", s.URL()+"/faults", bad)
 		if status != 400 || strings.HasPrefix(bad, `{"mode":"s`) && !strings.Contains(body, "spend_limit") {
 			t.Errorf("PUT /faults %s: %d %s", bad, status, body)

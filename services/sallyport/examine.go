@@ -203,7 +203,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.ok("NATS answers in %v; JetStream has its %d streams and buckets (copies of each: %d).", x.RoundTrip.Round(10*time.Microsecond), len(x.Kept), s.NATSReplicas)
 	}
 	if x.DeadLetters > 0 {
-		dead.warn("The log says \"event is dead\" with the reason of each; they are kept for 30 days.", "%d messages could not be used by anybody and lie in %s.", x.DeadLetters, contract.StreamDead)
+		dead.warn("See them with `sallyport dead-letters list`; replay them when the reason is mended, or drop them. They are kept for 30 days.", "%d messages could not be used by anybody and lie in %s.", x.DeadLetters, contract.StreamDead)
 	} else {
 		dead.ok("No message is dead.")
 	}

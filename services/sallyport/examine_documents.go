@@ -16,7 +16,7 @@ func (e *examiner) documents(ctx context.Context) []findings {
 	if e.embeddedStore {
 		remedy = "Start `sallyport up` or `sallyport infra`, give --store the address that it was given, or set MONGODB_URI."
 		e.vault.uri = embeddedURI(e.Store)
-		if !e.listens(ctx) {
+		if !listens(ctx, e.Store) {
 			f.fail(remedy, "Nobody listens at %s, where the embedded document store would; portals and audit log were not looked at.", e.Store)
 			return []findings{f}
 		}

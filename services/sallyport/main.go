@@ -23,7 +23,10 @@ type commands struct {
 	Unlock unlockCommand  `cmd:"" help:"Open what wrong codes have locked, for one person."`
 	Texts  textsCommands  `cmd:"" help:"Text messages: the countries they go to, and stops."`
 	Audit  auditCommands  `cmd:"" help:"The audit log."`
-	Doctor doctorCommand  `cmd:"" help:"Check every dependency, and say what is wrong and what to do."`
+
+	DeadLetters deadLettersCommands `cmd:"" help:"Messages that no service could use."`
+
+	Doctor doctorCommand `cmd:"" help:"Check every dependency, and say what is wrong and what to do."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

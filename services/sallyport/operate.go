@@ -29,7 +29,7 @@ import (
 	"sallyport/services/policy-svc/policy"
 )
 
-// site says on which installation an operator's command works. None of them needs a service or NATS: they work on the
+// site says on which installation an operator's command works. None of these needs a service or NATS: they work on the
 // documents, and what they changed is told by the services when those run. An embedded store that runs is joined; one
 // that does not is run on its address for as long as the command takes, so that `sallyport up` is refused meanwhile.
 type site struct {
@@ -95,7 +95,7 @@ func (s site) open(ctx context.Context, vars map[string]string, fresh bool) (_ *
 	if _, err := os.Stat(s.Data); err != nil {
 		return nil, wrong("--data %s: there is no installation here (%v); MONGODB_URI is not set either", s.Data, errors.Unwrap(err))
 	}
-	if s.listens(ctx) {
+	if listens(ctx, s.Store) {
 		v.uri = embeddedURI(s.Store)
 		return v, s.serves(ctx, v)
 	}
@@ -140,9 +140,9 @@ func (s site) makeKeys() error {
 	return nil
 }
 
-// listens tells whether anybody listens where the embedded store would.
-func (s site) listens(ctx context.Context) bool {
-	conn, err := (&net.Dialer{Timeout: knockTimeout}).DialContext(ctx, "tcp", s.Store)
+// listens tells whether anybody listens where an embedded part would.
+func listens(ctx context.Context, addr string) bool {
+	conn, err := (&net.Dialer{Timeout: knockTimeout}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false
 	}

@@ -121,6 +121,71 @@ func TestSiteRefusesWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// A command joins the NATS that runs, and runs it itself where it does not: then nobody else may.
+func TestPostOfficeFindsTheMessages(t *testing.T) {
+	data := t.TempDir()
+	addr := freeAddr(t)
+	start := func() (*embedded.NATS, error) {
+		return embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(data, "nats"), Addr: addr})
+	}
+	running, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, leave, err := postOffice{Data: data, NATS: addr}.open(t.Context(), map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No service was ever here, and the command makes no streams for them.
+	if _, err := b.DeadLetters(t.Context(), 1); contract.CodeOf(err) != contract.Conflict {
+		t.Errorf("%v", err)
+	}
+	if err := errors.Join(leave(), running.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+
+	_, leave, err = postOffice{Data: data, NATS: addr}.open(t.Context(), map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := start(); err == nil {
+		_ = other.Close(t.Context())
+		t.Error("sallyport up would start meanwhile")
+	}
+	if err := leave(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := start() // everything was given back
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Close(context.Background()) })
+
+	empty, nowhere := t.TempDir(), filepath.Join(t.TempDir(), "typo")
+	for what, c := range map[string]struct {
+		office postOffice
+		vars   map[string]string
+		says   string
+	}{
+		"no such directory":    {postOffice{Data: nowhere, NATS: freeAddr(t)}, nil, nowhere},
+		"no streams":           {postOffice{Data: empty, NATS: freeAddr(t)}, nil, "NATS_URL"},
+		"another installation": {postOffice{Data: empty, NATS: addr}, nil, "--nats " + addr},
+		"no address":           {postOffice{Data: data, NATS: "4222"}, nil, "--nats"},
+		"the URL, given twice": {postOffice{Data: data, NATS: addr}, map[string]string{"NATS_URL": "x", "NATS_URL_FILE": "y"}, "NATS_URL"},
+	} {
+		_, _, err := c.office.open(t.Context(), c.vars)
+		var settings *config.Error
+		if !errors.As(err, &settings) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v; want status 2 and %s", what, err, c.says)
+		}
+	}
+	for _, dir := range []string{nowhere, filepath.Join(empty, "nats")} {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s was made", dir)
+		}
+	}
+}
+
 // A fresh directory gets its keys; one that lost them does not get new ones.
 func TestSiteMakesKeysOnce(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "new")

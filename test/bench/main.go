@@ -5,9 +5,9 @@
 // error, each figure as a line of Go's benchmark format to standard output (benchstat compares two such files), and
 // with -o the report of docs/performance.md to a file.
 //
-//	go run ./test/bench -o docs/performance.md      the whole of it, about five minutes
+//	go run ./test/bench -o docs/performance.md      the whole of it, about seven minutes
 //	go run ./test/bench -only sessions              one part of it
-//	go run ./test/bench -profile /tmp/p             CPU profiles of both hot paths, with everything in this process
+//	go run ./test/bench -profile /tmp/p             CPU profiles of the hot paths, with everything in this process
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 
 func main() {
 	out := flag.String("o", "", "write the report to this `file`")
-	only := flag.String("only", "", "measure only these `parts` of: start, sizes, console, verifications, sessions, whole, texts, floors")
+	only := flag.String("only", "", "measure only these `parts` of: start, sizes, console, verifications, sessions, whole, texts, scaling, floors")
 	profiles := flag.String("profile", "", "write CPU profiles into this `directory` and measure nothing")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -62,6 +62,7 @@ func run(ctx context.Context, out, only, profiles string) (err error) {
 		{"sessions", b.sessions},
 		{"whole", b.signIns},
 		{"texts", b.texts},
+		{"scaling", b.scaling},
 		{"floors", b.floors},
 	} {
 		if only != "" && !strings.Contains(","+only+",", ","+part.name+",") {

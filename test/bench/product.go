@@ -108,9 +108,12 @@ func (p *product) stop() error {
 	return nil
 }
 
-// memory reads a figure of /proc/PID/status: VmRSS is what is resident now, VmHWM the most there was. In MiB.
-func (p *product) memory(what string) (float64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+// memory is a figure of [memoryOf] of the product.
+func (p *product) memory(what string) (float64, error) { return memoryOf(p.cmd.Process.Pid, what) }
+
+// memoryOf reads a figure of /proc/PID/status: VmRSS is what is resident now, VmHWM the most there was. In MiB.
+func memoryOf(pid int, what string) (float64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}

@@ -27,6 +27,9 @@ func (b *bench) profile(ctx context.Context, into string) (err error) {
 	if err := os.MkdirAll(into, 0o700); err != nil {
 		return err
 	}
+	if err := b.profileTexts(ctx, into); err != nil {
+		return err
+	}
 	dir, err := b.installation("middle", middle)
 	if err != nil {
 		return err

@@ -18,9 +18,13 @@ type report struct {
 	Sizes    []sized
 	Console  []consolePage
 	Texts    []text
-	Load     float64 // of the machine, before
-	PeakAt32 float64 // MiB
-	Start    struct {
+	Scaled   []scaled
+	Backlog  backlog
+	// StoreAlone is the two writes of a text without the rest of it.
+	StoreAlone result
+	Load       float64 // of the machine, before
+	PeakAt32   float64 // MiB
+	Start      struct {
 		First, Again time.Duration
 		Idle         float64 // MiB
 	}
@@ -191,6 +195,7 @@ func (r *report) markdown() string {
 		p95 := slowest.Many.quantile(.95)
 		row(fmt.Sprintf("each page of the console answers within 100 ms (p95) among %s people", number(float64(large.apps))), fmt.Sprintf("%s at worst (%s)", ms(p95), slowest.Name), kept(p95 < 100*time.Millisecond))
 	}
+	r.scalingAims(row, kept)
 	say("")
 
 	figures := func(title, name, says string) {
@@ -267,6 +272,7 @@ one call over NATS, two by-id updates of the person's document, one compare-and-
 		}
 		say("")
 	}
+	r.scalingFigures(say, table, row)
 	if r.Start.Idle > 0 {
 		say("## Start and memory\n")
 		say("`sallyport up --demo`, built before: ready %.2f s after its first start, which makes keys, streams, databases and accounts, and", r.Start.First.Seconds())

@@ -135,6 +135,81 @@ func TestB26FailedDelivery(t *testing.T) {
 	})
 }
 
+// TestB26AnotherWayIn shows that whoever waits in vain is offered another way: after half a minute by itself, and without
+// JavaScript from the start. Nothing else on the page moves.
+func TestB26AnotherWayIn(t *testing.T) {
+	const temp = "temp@acme.test"
+	everyWay(t, func(s *scene) {
+		v := s.visitor()
+		v.signIn("/sign-in", temp)
+		v.press("Set up")
+		v.fill("Mobile number", number)
+		v.press("Text me a code")
+		v.onPage("Confirm your number")
+		v.readsSent()
+		s.waits(v, "Didn't get it?")
+		v.reads("Give another number", "Go on without it for now", "support@northwind.test")
+		v.picture("90-confirm-other-ways")
+		v.press("Give another number")
+		v.onPage("Your mobile number")
+		v.goTo("/sign-in/code")
+		v.press("Go on without it for now")
+		v.isAt("/account")
+
+		s.EnrolSMS(clerk, number)
+		w := s.visitor()
+		w.signIn("/sign-in", clerk)
+		w.onPage("Enter the code we texted you")
+		w.readsSent()
+		s.waits(w, "Didn't get it?")
+		w.picture("91-code-text-other-ways")
+		if !s.scripts {
+			w.pictureOf("91-code-text-other-ways-without-javascript")
+		}
+		w.press("Sign in with a recovery code")
+		w.onPage("Use a recovery code")
+
+		// A limit says until when, and what else there is.
+		const owner, second = "owner@acme.test", "+17015559446"
+		s.EnrolSMS(owner, second)
+		s.Advance(11 * time.Minute)
+		other := s.BeginSignIn(owner)
+		for range 20 {
+			a := s.Do("POST", other.Path("/resend"), other.Token, nil)
+			if a.Is(429, "rate_limited") {
+				break
+			}
+			s.Advance(time.Duration(a.Problem().RetryAfter) * time.Second)
+		}
+		w.signIn("/sign-in", owner)
+		w.onPage("Enter the code we texted you")
+		w.reads("No new text just now", "Try again in", "Other ways")
+		w.readsNot("That code is not right.")
+		w.find("Sign in with a recovery code", "link")
+		w.picture("92-code-text-limit")
+	})
+}
+
+// waits lets half a minute pass, and checks that the other ways appear then, and that nothing moves.
+func (s *scene) waits(v *visitor, heading string) {
+	s.t.Helper()
+	if !s.scripts {
+		v.reads(heading)
+		return
+	}
+	v.readsNot(heading)
+	height := `document.documentElement.scrollHeight`
+	before := ask[int](v, height)
+	s.Advance(20 * time.Second)
+	v.goTo("/sign-in/code")
+	v.readsNot(heading)
+	v.reads(heading) // by itself, a moment later
+	v.reads("Your text has not come? There are other ways now, below.")
+	if after := ask[int](v, height); after != before {
+		s.t.Errorf("the page was %d px high, and is %d px with the other ways", before, after)
+	}
+}
+
 // TestB04Skip is the way of somebody who declines where the portal lets them.
 func TestB04Skip(t *testing.T) {
 	const temp = "temp@acme.test"

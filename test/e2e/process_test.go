@@ -63,7 +63,7 @@ func TestSettingsAreNamedAllAtOnce(t *testing.T) {
 			t.Errorf("auth-gateway does not name %s=%s:\n%s", setting, bad, said)
 		}
 	}
-	for setting, bad := range map[string]string{"SMS_COUNTRIES": "US,ATLANTIS", "SMS_MAX_PRICE_USD": "free", "SMS_WORKERS": "0", "SMS_SENDER_ID": "much too long a name", "SMS_DAILY_BUDGET": "-1"} {
+	for setting, bad := range map[string]string{"SMS_COUNTRIES": "US,ATLANTIS", "SMS_MAX_PRICE_USD": "free", "SMS_WORKERS": "0", "SMS_SENDER_ID": "much too long a name", "SMS_DAILY_BUDGET": "-1", "SMS_SENDERS": "US=Northwind", "SMS_TEMPLATES": `{"GB":"Welcome to {portal}"}`} {
 		if said := exits(t, 2, "sms-dispatcher", map[string]string{setting: bad}); !strings.Contains(said, setting+":") {
 			t.Errorf("sms-dispatcher does not name %s=%s:\n%s", setting, bad, said)
 		}

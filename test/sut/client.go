@@ -177,6 +177,7 @@ type SignIn struct {
 	ResendIn       *int          `json:"resend_in"`
 	Delivery       string        `json:"delivery"`
 	DeliveryReason string        `json:"delivery_reason"`
+	OtherWays      []string      `json:"other_ways"`
 	AttemptsLeft   *int          `json:"attempts_left"`
 	LockedUntil    time.Time     `json:"locked_until"`
 	ExpiresAt      time.Time     `json:"expires_at"`

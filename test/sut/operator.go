@@ -20,6 +20,12 @@ func (p *Product) Operate(status int, args ...string) *Process {
 	return operate(p.tb, status, env, append(args, "--data="+p.Data, "--store="+p.ports.store)...)
 }
 
+// OperateBus is [Product.Operate] for the commands that work on the messages instead of the documents.
+func (p *Product) OperateBus(status int, args ...string) *Process {
+	p.tb.Helper()
+	return operate(p.tb, status, nil, append(args, "--data="+p.Data, "--nats="+p.ports.nats)...)
+}
+
 // Operate is [Product.Operate] of a split product.
 func (s *Split) Operate(status int, args ...string) *Process {
 	s.tb.Helper()

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
-	"regexp"
 	"testing"
 	"time"
 )
@@ -52,23 +51,16 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 	s.ports = freePorts(tb)
 	tb.Cleanup(s.end)
 	s.StartInfra()
-	common := map[string]string{}
-	for _, export := range regexp.MustCompile(`(?m)^export (\w+)='([^']*)'$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
-		common[export[1]] = export[2]
-	}
-	keys := regexp.MustCompile(`(?m)^# (\S+)\s+KEYSET_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1)
-	if len(common) == 0 || len(keys) != len(Services) {
-		tb.Fatalf("sallyport infra does not say what the services need:\n%s", s.Infra.Output())
-	}
+	common, keys := s.Infra.said(tb)
 	s.Base = "http://" + s.ports.listen
-	addrs := FreeAddrs(tb, len(keys))
-	for n, key := range keys {
+	addrs := FreeAddrs(tb, len(Services))
+	for n, name := range Services {
 		env := maps.Clone(common)
 		maps.Copy(env, map[string]string{
-			"KEYSET_FILE": key[2], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
+			"KEYSET_FILE": keys[name], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
 		})
 		maps.Copy(env, o.Env)
-		s.env[key[1]], s.ops[key[1]] = env, "http://"+addrs[n]
+		s.env[name], s.ops[name] = env, "http://"+addrs[n]
 	}
 	for _, name := range Services {
 		s.StartService(name)
@@ -99,10 +91,7 @@ func (s *Split) StartInfra() {
 		s.past += s.Infra.Output()
 	}
 	s.Infra = begin(s.tb, "sallyport", nil, append([]string{"infra"}, s.ports.flags(s.Data)...)...)
-	printed := regexp.MustCompile(`(?m)^# policy-svc\s+KEYSET_FILE=`) // its last line
-	if !poll(readyWithin, func() bool { return !s.Infra.Running() || printed.MatchString(s.Infra.Stdout()) }) || !s.Infra.Running() {
-		s.tb.Fatalf("sallyport infra did not start:\n%s", s.Infra.Output())
-	}
+	s.Infra.said(s.tb)
 }
 
 // StartService starts one service, for the first time or again, and waits until it is ready.

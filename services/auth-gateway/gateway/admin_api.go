@@ -36,6 +36,7 @@ func (g *gateway) routeAdmin(_ *fiber.App, api huma.API) {
 	handle(g, api, masterAdmin, "GET /v1/admin/organizations", 200, admin, "List organizations", "In the order of their names, with how many contacts each has.", nil, g.apiOrganizations)
 	handle(g, api, masterAdmin, "GET /v1/admin/audit", 200, admin, "Read the audit log", "Newest first.", nil, g.apiAudit)
 	handle(g, api, masterAdmin, "GET /v1/admin/deliveries", 200, admin, "List text messages", "Newest first: to whom, when, and what became of them. Numbers show their last digits only.", nil, g.apiDeliveries)
+	handle(g, api, masterAdmin, "GET /v1/admin/deliveries/traffic", 200, admin, "Read how texts fare by country", "How many text messages of the last 24 hours were answered with their code, and which countries are not texted because too few were.", nil, g.apiTraffic)
 	handle(g, api, masterAdmin, "GET /v1/admin/branding", 200, admin, "Read the branding", "How the portal's pages look.", nil, g.apiBranding)
 	handle(g, api, masterAdmin, "PUT /v1/admin/branding", 200, admin, "Change the branding", "All of it but the logos, which stay where they are absent.", nil, g.apiRebrand)
 }

@@ -127,6 +127,35 @@ func (g *gateway) apiDeliveries(ctx context.Context, in *Period) (*deliveriesAns
 	return out, nil
 }
 
+// Traffic is how the portal's text messages to one country fared in the last 24 hours.
+type Traffic struct {
+	Country      string     `json:"country" example:"GB" doc:"A region of ISO 3166-1."`
+	Sent         int        `json:"sent" doc:"Text messages whose codes are over: typed, replaced or expired."`
+	Answered     int        `json:"answered" doc:"How many of those codes were typed."`
+	StoppedUntil *time.Time `json:"stopped_until,omitempty" doc:"No text is sent there before, because too few codes came back. An operator can end this sooner."`
+	Recorded     bool       `json:"recorded,omitempty" doc:"The stop is recorded only: texts go out all the same."`
+}
+
+type trafficAnswer struct {
+	Body struct {
+		Countries   []Traffic `json:"countries" doc:"Those that were texted or are stopped."`
+		BudgetSpent bool      `json:"budget_spent" doc:"No text is sent today any more: the installation's budget is spent."`
+	}
+}
+
+func (g *gateway) apiTraffic(ctx context.Context, _ *struct{}) (*trafficAnswer, error) {
+	found, err := g.desk.traffic(ctx, sessionOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	out := &trafficAnswer{}
+	out.Body.Countries, out.Body.BudgetSpent = []Traffic{}, found.BudgetSpent
+	for _, c := range found.Countries {
+		out.Body.Countries = append(out.Body.Countries, Traffic{c.Country, c.Sent, c.Answered, c.StoppedUntil, c.Recorded})
+	}
+	return out, nil
+}
+
 // orNil makes a time that never was absent.
 func orNil(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -46,7 +46,9 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 	if err != nil {
 		return outcome{}, err
 	}
+	s.Resent = s.Challenge != "" && phone == ""
 	s.Challenge, s.Destination, s.ResendAt, s.PublishedAt, s.CodeExpiresAt = req.Challenge, r.Destination, r.ResendAt, f.now(), r.ExpiresAt
+	s.Limited, s.LimitedUntil = "", time.Time{}
 	if s, _, err = f.advance(ctx, s, revision, stepNothing); err != nil {
 		return outcome{}, err
 	}
@@ -72,7 +74,9 @@ func (f *signIns) resend(ctx context.Context, p portal, id, token string) (outco
 	if s.Factor != contract.FactorSMS || s.Status == StatusEnroll && s.Challenge == "" {
 		return outcome{}, contract.Refuse(contract.Conflict, "There is no text message to send again.")
 	}
-	return f.text(ctx, p, s, revision, "")
+	out, err := f.text(ctx, p, s, revision, "")
+	f.noteLimit(ctx, s, revision, err)
+	return out, err
 }
 
 // sealCode seals a typed code for the service that compares it.
@@ -160,6 +164,7 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 		return outcome{}, err
 	}
 	s.Challenge, s.Destination, s.ResendAt, s.Started, s.Again = "", "", time.Time{}, false, true
+	s.Resent, s.Limited, s.LimitedUntil = false, "", time.Time{}
 	s.follow(d)
 	if d.Action != contract.Enroll {
 		// Policy no longer requires a factor of this person; who recovered one enrols all the same.

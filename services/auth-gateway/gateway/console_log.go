@@ -96,7 +96,32 @@ func (g *gateway) pageDeliveries(c *fiber.Ctx) error {
 		page.Items = append(page.Items, deliveryRow(i, names))
 	}
 	page.Next = found.Next
+	if page.Cursor == "" {
+		if page.Traffic, err = g.trafficRows(ctx, s); err != nil {
+			return err
+		}
+	}
 	return g.render(c, fiber.StatusOK, page)
+}
+
+// trafficRows are the figures by country. Where they cannot be had just now, the list of messages is shown without.
+func (g *gateway) trafficRows(ctx context.Context, s session) (*web.Traffic, error) {
+	found, err := g.desk.traffic(ctx, s)
+	if contract.CodeOf(err) == contract.Unavailable {
+		return &web.Traffic{Unknown: true}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &web.Traffic{BudgetSpent: found.BudgetSpent}
+	for _, c := range found.Countries {
+		row := web.TrafficRow{Country: c.Country, Sent: c.Sent, Answered: c.Answered, Recorded: c.Recorded}
+		if c.StoppedUntil != nil {
+			row.StoppedUntil = *c.StoppedUntil
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out, nil
 }
 
 // auditRow is an entry of the audit log with names in the place of ids.

@@ -307,6 +307,14 @@ func (d *desk) deliveries(ctx context.Context, s session, r contract.DeliveriesR
 	return bus.Request(ctx, d.bus, contract.SMSDeliveries, r)
 }
 
+// traffic reads how text messages to each country fare.
+func (d *desk) traffic(ctx context.Context, s session) (contract.TrafficReply, error) {
+	if err := d.master(ctx, s); err != nil {
+		return contract.TrafficReply{}, err
+	}
+	return bus.Request(ctx, d.bus, contract.SMSTraffic, contract.TrafficRequest{Portal: s.Portal})
+}
+
 // organizations lists companies whose name begins with a text, in the order of their names.
 func (d *desk) organizations(ctx context.Context, s session, query, after string, limit int) (organizationsPage, error) {
 	if err := d.master(ctx, s); err != nil {

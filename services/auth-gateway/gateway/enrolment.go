@@ -130,6 +130,10 @@ func (f *signIns) startSMS(ctx context.Context, p portal, id, token, phone strin
 	first := !s.Started
 	s.Started = true
 	out, err := f.text(ctx, p, s, revision, phone)
+	if err != nil {
+		s.Started = !first // it is told with the first text, which did not go out
+		f.noteLimit(ctx, s, revision, err)
+	}
 	if err == nil && first {
 		f.tellStarted(ctx, out.account(), out.Factor, out.Enrolment, out.Epoch)
 	}

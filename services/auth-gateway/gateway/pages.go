@@ -283,6 +283,9 @@ func codeRefusal(e *contract.Error) (say web.Text, left int, until time.Time, of
 		say = web.TooSoon
 	case contract.RateLimited:
 		say = web.TooManyTexts
+		if e.Reason != "" {
+			say = limitText(e.Reason)
+		}
 	case contract.Expired:
 		say = web.CodeExpired
 	default:
@@ -294,9 +297,10 @@ func codeRefusal(e *contract.Error) (say web.Text, left int, until time.Time, of
 // refusalStatus is the status of a form that is shown again.
 func refusalStatus(e *contract.Error) int { return problemOf(e).Status }
 
-func (g *gateway) pagePhone(c *fiber.Ctx) error { return g.showPhone(c, fiber.StatusOK, "", "") }
+func (g *gateway) pagePhone(c *fiber.Ctx) error { return g.showPhone(c, fiber.StatusOK, "", "", nil) }
 
-func (g *gateway) showPhone(c *fiber.Ctx, status int, phone string, say web.Text) error {
+// showPhone shows the page that asks for a number, with what was wrong with the last one or with the time it came at.
+func (g *gateway) showPhone(c *fiber.Ctx, status int, phone string, say web.Text, refusal *contract.Error) error {
 	s, lost, answer := g.here(c, StatusEnroll)
 	if lost {
 		return answer
@@ -304,7 +308,12 @@ func (g *gateway) showPhone(c *fiber.Ctx, status int, phone string, say web.Text
 	if s.Factor != contract.FactorSMS {
 		return g.goOn(c, outcome{signIn: s})
 	}
-	return g.render(c, status, web.EnrollPhone{Phone: phone, Error: say, CanSkip: s.CanSkip})
+	page := web.EnrollPhone{Phone: phone, Error: say, CanSkip: s.CanSkip}
+	s = s.limitedBy(refusal, g.now())
+	if s.LimitedUntil.After(g.now()) {
+		page.Limit, page.LimitUntil = limitText(s.Limited), s.LimitedUntil
+	}
+	return g.render(c, status, page)
 }
 
 // phoneRefusals are what the page says of a number that is refused.
@@ -325,13 +334,16 @@ func (g *gateway) postPhone(c *fiber.Ctx) error {
 		}
 		e := contract.AsError(err)
 		say, _, _, _ := codeRefusal(e)
+		if e.Code == contract.RateLimited {
+			say = "" // the number is not what is wrong
+		}
 		if known, ok := phoneRefusals[e.Reason]; ok {
 			say = known
 		}
 		if strings.TrimSpace(phone) == "" {
 			say = web.PhoneMissing
 		}
-		return g.showPhone(c, refusalStatus(e), phone, say)
+		return g.showPhone(c, refusalStatus(e), phone, say, e)
 	}
 	return g.goOn(c, o)
 }
@@ -377,6 +389,7 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 	if s.Status == StatusEnroll && s.Challenge == "" {
 		return g.goOn(c, outcome{signIn: s})
 	}
+	s = s.limitedBy(refusal, g.now())
 	o, err := g.flow.look(c.UserContext(), s)
 	if err != nil {
 		if handled, answer := g.elsewhere(c, err); handled {
@@ -386,12 +399,19 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 	}
 	page := web.Code{
 		Factor: web.Factor(s.Factor), Purpose: web.Challenge, Destination: o.Destination, Label: s.Label,
-		Delivery: web.Delivery(o.delivery), DeliveryText: deliveryText(o), ResendIn: g.resendIn(o.ResendAt),
+		Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt), Ways: waysOf(o, g.now()),
 	}
+	page.DeliveryText, page.DeliveryDo = deliveryText(o)
 	if s.Status == StatusEnroll {
 		page.Purpose = web.Enrollment
 	}
 	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	if refusal != nil && refusal.Code == contract.RateLimited {
+		page.Error = "" // no code is wrong
+	}
+	if s.LimitedUntil.After(g.now()) {
+		page.Limit, page.LimitUntil = limitText(s.Limited), s.LimitedUntil
+	}
 	page.Unsent = s.Factor == contract.FactorSMS && s.Challenge == ""
 	if refusal == nil && o.lockedUntil != nil {
 		page.Error, page.LockedUntil = web.CodeLocked, *o.lockedUntil
@@ -399,21 +419,24 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 	return g.render(c, status, page)
 }
 
-// deliveryText says why a text message failed.
-func deliveryText(o outcome) web.Text {
+// deliveryText says why a text message failed, and what to do about it.
+func deliveryText(o outcome) (why, what web.Text) {
 	if o.delivery != contract.DeliveryFailed {
-		return ""
+		return "", ""
 	}
 	switch o.reason {
 	case contract.ReasonInvalidNumber:
-		return web.DeliveryRefused
+		if o.Status == StatusEnroll {
+			return web.DeliveryRefused, web.DoCheckNumber
+		}
+		return web.DeliveryRefused, web.DoOtherWay
 	case contract.ReasonOptedOut:
-		return web.DeliveryOptedOut
+		return web.DeliveryOptedOut, web.DoOptIn
 	case contract.ReasonExpired, contract.ReasonSuperseded:
-		return web.DeliveryExpired
+		return web.DeliveryExpired, web.DoAskAgain
 	case contract.ReasonCarrier:
 	}
-	return web.DeliveryCarrier
+	return web.DeliveryCarrier, web.DoTryAgain
 }
 
 func (g *gateway) postCode(c *fiber.Ctx) error {
@@ -457,9 +480,9 @@ func (g *gateway) pageStatus(c *fiber.Ctx) error {
 	if err == nil {
 		var o outcome
 		if o, err = g.flow.look(c.UserContext(), s); err == nil && (s.Status == StatusEnroll || s.Status == StatusChallenge) {
-			status := web.Status{Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt)}
-			if text := deliveryText(o); text != "" {
-				status.DeliveryText = web.Say("en", text)
+			status := web.Status{Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt), Offer: waysOf(o, g.now()).In == 0}
+			if why, what := deliveryText(o); why != "" {
+				status.DeliveryText = web.Say("en", why) + " " + web.Say("en", what)
 			}
 			return c.JSON(status)
 		}

@@ -49,6 +49,11 @@ type signIn struct {
 	PublishedAt time.Time `json:"published_at,omitzero"`
 	// CodeExpiresAt is when the code of that message does.
 	CodeExpiresAt time.Time `json:"code_expires_at,omitzero"`
+	// Resent tells that the person asked for another one to the same number.
+	Resent bool `json:"resent,omitempty"`
+	// Limited is the limit that refused the last one, LimitedUntil when it may let the next one through.
+	Limited      contract.Reason `json:"limited,omitempty"`
+	LimitedUntil time.Time       `json:"limited_until,omitzero"`
 
 	// LockedUntil is when the factor opens that was closed by a code typed here.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
@@ -96,8 +101,9 @@ type outcome struct {
 	token   secret.String // of the session
 
 	// Of the text message, when it was asked.
-	delivery contract.Delivery
-	reason   contract.FailureReason
+	delivery    contract.Delivery
+	reason      contract.FailureReason
+	requestedAt time.Time
 	// lockedUntil is set when no code is taken now.
 	lockedUntil *time.Time
 }
@@ -158,7 +164,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		if errors.As(err, &refusal) {
 			switch refusal.Code { //nolint:exhaustive // every other refusal is the caller's
 			case contract.TooSoon, contract.RateLimited:
-				out, err = f.look(ctx, s)
+				out, err = f.look(ctx, f.noteLimit(ctx, s, revision, refusal))
 				if err == nil && !out.ResendAt.After(now) {
 					out.ResendAt = now.Add(time.Duration(refusal.RetryAfter) * time.Second)
 				}
@@ -371,7 +377,7 @@ func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	out.delivery, out.reason, out.ResendAt = r.Delivery, r.Reason, r.ResendAt
+	out.delivery, out.reason, out.requestedAt, out.ResendAt = r.Delivery, r.Reason, r.RequestedAt, r.ResendAt
 	if out.Destination == "" {
 		out.Destination = r.Destination
 	}

@@ -2,7 +2,9 @@ package web
 
 import (
 	"html/template"
+	"math"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -59,8 +61,30 @@ func (f Filter) url(path, cursor string) string {
 	return path + "?" + q.Encode()
 }
 
+// Traffic is how text messages fared in the last 24 hours, by country.
+type Traffic struct {
+	Rows        []TrafficRow
+	BudgetSpent bool // no text is sent today any more
+	Unknown     bool // it cannot be told just now
+}
+
+// TrafficRow is one country.
+type TrafficRow struct {
+	Country        string // ISO 3166-1 alpha-2
+	Sent, Answered int
+	StoppedUntil   time.Time // zero: it is texted
+	Recorded       bool      // the stop is recorded only
+}
+
+// Percent is how many of a hundred codes came back.
+func (r TrafficRow) Percent() int { return 100 * r.Answered / max(1, r.Sent) }
+
+// Stopped tells whether a country is, or would be, texted no longer.
+func (r TrafficRow) Stopped() bool { return !r.StoppedUntil.IsZero() }
+
 // Deliveries is GET /admin/deliveries.
 type Deliveries struct {
+	Traffic   *Traffic // nil: not asked for, on later pages
 	Filter    Filter
 	UserError Text // nobody has that address
 	Items     []DeliveryRow
@@ -163,6 +187,7 @@ func (v view) Details(r AuditRow) []string {
 	if t, ok := failureTexts[d["reason"]]; ok && r.Action == "challenge_ended" {
 		say(t)
 	}
+	out = append(out, v.limits(d)...)
 	if n := d["failures"]; n != "" {
 		say(detailFailures, n)
 	}
@@ -188,6 +213,34 @@ func (v view) Details(r AuditRow) []string {
 		if p.when {
 			say(p.text, p.args...)
 		}
+	}
+	return out
+}
+
+// limits are the details of an entry about limits on text messages.
+func (v view) limits(d map[string]string) []string {
+	c := textsOf(v.Lang)
+	var out []string
+	say := func(t Text, args ...any) { out = append(out, Say(v.Lang, t, args...)) }
+	if t, ok := guardTexts[d["guard"]]; ok {
+		say(t)
+	}
+	for _, subject := range []string{d["subject"], d["country"]} {
+		if subject != "" {
+			out = append(out, c.place(subject))
+		}
+	}
+	if seconds, err := strconv.Atoi(d["window"]); err == nil && d["limit"] != "" {
+		say(detailLimit, d["limit"], c.span(time.Duration(seconds)*time.Second, math.Ceil))
+	}
+	if d["sent"] != "" && d["answered"] != "" {
+		say(detailAnswered, d["answered"], d["sent"])
+	}
+	if until, err := time.Parse(time.RFC3339, d["until"]); err == nil && d["country"] != "" {
+		say(detailUntil, until.UTC().Format(time.DateOnly+" 15:04"))
+	}
+	if d["recorded"] == "true" || d["recorded"] == "yes" {
+		say(detailRecorded)
 	}
 	return out
 }

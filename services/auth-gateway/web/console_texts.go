@@ -225,6 +225,24 @@ const (
 	auditPortalOther     Text = "audit.portal_changed.other"
 	auditBreakGlass      Text = "audit.break_glass"
 	auditBreakGlassOther Text = "audit.break_glass.other"
+	auditLimited         Text = "audit.texts_limited"
+	auditLimitedSelf     Text = "audit.texts_limited.self"
+	auditStopped         Text = "audit.texts_stopped"
+	auditStoppedSelf     Text = "audit.texts_stopped.self"
+	auditResumed         Text = "audit.texts_resumed"
+	auditResumedOther    Text = "audit.texts_resumed.other"
+	detailLimit          Text = "detail.limit"
+	detailAnswered       Text = "detail.answered"
+	detailUntil          Text = "detail.until"
+	detailRecorded       Text = "detail.recorded"
+	guardPerson          Text = "guard.person"
+	guardNumber          Text = "guard.number"
+	guardPrefix          Text = "guard.prefix"
+	guardNetwork         Text = "guard.network"
+	guardCountry         Text = "guard.country"
+	guardPortal          Text = "guard.portal"
+	guardConversion      Text = "guard.conversion"
+	guardBudget          Text = "guard.budget"
 	detailInternal       Text = "detail.internal"
 	detailOrganizations  Text = "detail.organizations"
 	detailOptOutOn       Text = "detail.opt_out_on"
@@ -273,7 +291,16 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"sessions_ended":      {auditSessions, auditSessionsSelf, auditSessionsOther},
 	"portal_created":      {auditPortalNew, auditPortalNewOther, auditPortalNewOther},
 	"portal_changed":      {auditPortal, auditPortalOther, auditPortalOther},
+	"texts_limited":       {auditLimited, auditLimitedSelf, auditLimitedSelf},
+	"texts_stopped":       {auditStopped, auditStoppedSelf, auditStoppedSelf},
+	"texts_resumed":       {auditResumed, auditResumedOther, auditResumedOther},
 	"break_glass":         {auditBreakGlass, auditBreakGlassOther, auditBreakGlassOther},
+}
+
+// guardTexts name the limits on text messages.
+var guardTexts = map[string]Text{
+	"person": guardPerson, "number": guardNumber, "prefix": guardPrefix, "network": guardNetwork,
+	"country": guardCountry, "portal": guardPortal, "conversion": guardConversion, "budget": guardBudget,
 }
 
 var rightsTexts = map[string]Text{"none": rightsNone, "master_admin": rightsMaster, "organization_admin": rightsOrganization}

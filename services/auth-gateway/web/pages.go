@@ -166,6 +166,9 @@ type EnrollPhone struct {
 	Phone   string // as it was typed
 	Error   Text   // PhoneInvalid, PhoneCountry, PhoneKind, ...
 	CanSkip bool
+
+	Limit      Text      // LimitPerson, LimitNumber, ...: why no text is sent now
+	LimitUntil time.Time // when one may be
 }
 
 // Code is /sign-in/code: a challenge of either factor, and the confirmation of a number.
@@ -177,7 +180,11 @@ type Code struct {
 	Destination  string   // masked, xxx-xxx-9443; the whole number only where it was typed a moment ago
 	Delivery     Delivery // SMS only
 	DeliveryText Text     // the reason of a failure; empty: the usual words for Delivery
-	ResendIn     int      // seconds; 0: at once
+	DeliveryDo   Text     // what to do about it: DoTryAgain, DoOtherWay, ...
+	Ways         Ways     // SMS only
+	Limit        Text     // LimitPerson, LimitNumber, ...: why no other text is sent now
+	LimitUntil   time.Time
+	ResendIn     int // seconds; 0: at once
 	Error        Text
 	AttemptsLeft int
 	LockedUntil  time.Time
@@ -186,11 +193,20 @@ type Code struct {
 	Action       string // default /sign-in/code, or /sign-in/enroll/confirm when Purpose is Enrollment
 }
 
+// Ways are what a person can do whose text message does not come. Whom to ask is always among them.
+type Ways struct {
+	In        int  // seconds until they are offered; 0: now. Without JavaScript they are there from the start.
+	Recovery  bool // spend a recovery code
+	NewNumber bool // give another number
+	Skip      bool // decline to enrol
+}
+
 // Status is the answer of GET /sign-in/status, which the Code page reads while it waits.
 type Status struct {
 	Delivery     Delivery `json:"delivery"`
 	DeliveryText string   `json:"delivery_text"` // in the person's language: Say(lang, text)
 	ResendIn     int      `json:"resend_in"`
+	Offer        bool     `json:"offer"`   // the other ways are offered now
 	Expired      bool     `json:"expired"` // the page goes to GET /sign-in/code, which leads to /sign-in and says why
 }
 

@@ -42,7 +42,7 @@ func Preview() map[string]struct {
 		URI: "otpauth://totp/Northwind%20Portal:agent@demo.test?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Northwind%20Portal&algorithm=SHA1&digits=6&period=30",
 	}
 	app := Code{Factor: TOTP, Purpose: Challenge}
-	text := Code{Factor: SMS, Purpose: Challenge, Destination: masked, Delivery: Sent}
+	text := Code{Factor: SMS, Purpose: Challenge, Destination: masked, Delivery: Sent, Ways: Ways{In: 23, Recovery: true}}
 	home := Account{
 		Credentials: []Credential{{Factor: TOTP, Label: "Pixel 9", Since: time.Date(2025, time.November, 3, 9, 0, 0, 0, time.UTC), CanRename: true, CanReplace: true, CanRemove: true}},
 		CanRecover:  true, RecoveryMade: true, RecoveryLeft: 8, StepUpNeeded: true, StepUp: StepUpFields{Factor: TOTP},
@@ -95,8 +95,9 @@ func Preview() map[string]struct {
 		"enroll-totp-replace": {as, with(totp, func(p *EnrollTOTP) {
 			p.Action, p.Cancel, p.Replaces = "/account/factors/totp/confirm", "/account", true
 		})},
-		"enroll-phone":       {out, EnrollPhone{CanSkip: true}},
-		"enroll-phone-wrong": {out, EnrollPhone{Phone: "555 12", Error: PhoneInvalid}},
+		"enroll-phone":         {out, EnrollPhone{CanSkip: true}},
+		"enroll-phone-wrong":   {out, EnrollPhone{Phone: "555 12", Error: PhoneInvalid}},
+		"enroll-phone-limited": {out, EnrollPhone{Phone: "(701) 555-9443", CanSkip: true, Limit: LimitNumber, LimitUntil: in(9 * time.Minute)}},
 
 		"code-totp":          {out, with(app, func(p *Code) { p.Label = "Pixel 9" })},
 		"code-totp-wrong":    {out, with(app, func(p *Code) { p.Error, p.AttemptsLeft = CodeWrong, 1 })},
@@ -105,10 +106,16 @@ func Preview() map[string]struct {
 		"code-totp-disabled": {out, with(app, func(p *Code) { p.Error = CodeDisabled })},
 		"code-sms-queued":    {out, with(text, func(p *Code) { p.Delivery, p.ResendIn = Queued, 30 })},
 		"code-sms-sent":      {out, with(text, func(p *Code) { p.ResendIn = 11 })},
-		"code-sms-failed":    {out, with(text, func(p *Code) { p.Delivery, p.DeliveryText = Failed, DeliveryRefused })},
-		"code-sms-reason":    {out, with(text, func(p *Code) { p.Delivery, p.DeliveryText = Failed, "Carrier: unknown handset (21)." })},
-		"code-sms-wrong":     {out, with(text, func(p *Code) { p.ResendIn, p.Error, p.AttemptsLeft = 11, CodeWrong, 3 })},
-		"code-sms-confirm":   {out, Code{Factor: SMS, Purpose: Enrollment, Destination: whole, Delivery: Sent, ResendIn: 30}},
+		"code-sms-failed": {out, with(text, func(p *Code) {
+			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryRefused, DoOtherWay, 0
+		})},
+		"code-sms-late":         {out, with(text, func(p *Code) { p.Ways.In = 0 })},
+		"code-sms-limited":      {out, with(text, func(p *Code) { p.Ways.In, p.Limit, p.LimitUntil = 0, LimitPerson, in(9*time.Minute) })},
+		"code-sms-unsent":       {bare, Code{Factor: SMS, Purpose: Challenge, Unsent: true, Destination: masked, Limit: LimitConversion, LimitUntil: in(20 * time.Hour), Ways: Ways{Recovery: true}}},
+		"code-sms-reason":       {out, with(text, func(p *Code) { p.Delivery, p.DeliveryText = Failed, "Carrier: unknown handset (21)."; p.Ways.In = 0 })},
+		"code-sms-wrong":        {out, with(text, func(p *Code) { p.ResendIn, p.Error, p.AttemptsLeft = 11, CodeWrong, 3 })},
+		"code-sms-confirm":      {out, Code{Factor: SMS, Purpose: Enrollment, Destination: whole, Delivery: Sent, ResendIn: 30, Ways: Ways{In: 30, NewNumber: true, Skip: true}}},
+		"code-sms-confirm-late": {out, Code{Factor: SMS, Purpose: Enrollment, Destination: whole, Delivery: Failed, DeliveryText: DeliveryOptedOut, DeliveryDo: DoOptIn, Ways: Ways{NewNumber: true, Skip: true}}},
 
 		"recover":        {out, Recover{Factor: TOTP}},
 		"recover-wrong":  {out, Recover{Factor: SMS, Error: RecoveryWrong, AttemptsLeft: 2}},

@@ -54,6 +54,17 @@ func previewConsole(out Frame) map[string]struct {
 		{Seq: 1279, At: ago(6 * time.Minute), Action: "user_deleted", Actor: name(dana), Person: Named{ID: "01J9XK", Gone: true}},
 		{Seq: 1278, At: ago(7 * time.Minute), Action: "break_glass", Actor: Named{Name: "Operator root"}, Person: name(dana), Reason: "Phone lost abroad"},
 	}
+	limits := []AuditRow{
+		{Seq: 1290, At: ago(time.Minute), Action: "texts_resumed", Actor: Named{Name: "Operator root"}, Reason: "The carrier is mended", Detail: map[string]string{"country": "GB", "sent": "61", "answered": "4"}},
+		{Seq: 1289, At: ago(2 * time.Minute), Action: "texts_stopped", Detail: map[string]string{"country": "GB", "sent": "61", "answered": "4", "until": "2026-03-13T10:00:00Z"}},
+		{Seq: 1288, At: ago(3 * time.Minute), Action: "texts_limited", Person: name(clerk), Detail: map[string]string{"guard": "number", "subject": "xxx-xxx-9443", "limit": "5", "window": "600", "recorded": "true"}},
+	}
+	traffic := &Traffic{Rows: []TrafficRow{
+		{Country: "CA", Sent: 212, Answered: 201},
+		{Country: "GB", Sent: 61, Answered: 4, StoppedUntil: now.Add(23 * time.Hour)},
+		{Country: "MX", Sent: 52, Answered: 5, StoppedUntil: now.Add(20 * time.Hour), Recorded: true},
+		{Country: "US", Sent: 4180, Answered: 4066},
+	}}
 	may := Deed{Can: true}
 	person := PersonPage{
 		Person: ines, Next: "challenge", Label: "Pixel 9", ShowRecovery: true, RecoveryLeft: 8,
@@ -150,9 +161,13 @@ func previewConsole(out Frame) map[string]struct {
 			p.Brand.Name, p.Brand.Accent, p.Brand.LogoURL, p.Brand.LogoDarkURL = "", "#ffcc00", "/brand/logo", "/brand/logo-dark"
 		})},
 
-		"console-deliveries":       {as, Deliveries{Items: texts, Next: "MTI4"}},
-		"console-deliveries-wrong": {as, Deliveries{Filter: Filter{Typed: "nobody@acme.test", From: ago(48 * time.Hour)}, UserError: UserUnknown}},
-		"console-audit":            {as, Audit{Items: log, Next: "MTI3OA", Actions: []Option{{"", AnyAction, false}, {"enrolment_reset", ActionText("enrolment_reset"), true}}}},
-		"console-audit-none":       {as, Audit{Filter: Filter{User: name(dana), Action: "portal_created", To: now}, Cursor: "MTI3OA", Actions: []Option{{"", AnyAction, true}}}},
+		"console-deliveries":         {as, Deliveries{Traffic: &Traffic{Rows: traffic.Rows[:1]}, Items: texts, Next: "MTI4"}},
+		"console-deliveries-stopped": {as, Deliveries{Traffic: traffic, Items: texts}},
+		"console-deliveries-budget":  {as, Deliveries{Traffic: &Traffic{Rows: traffic.Rows[3:], BudgetSpent: true}, Items: texts}},
+		"console-deliveries-unknown": {as, Deliveries{Traffic: &Traffic{Unknown: true}, Items: texts[:1]}},
+		"console-audit-limits":       {as, Audit{Items: limits, Actions: []Option{{"", AnyAction, true}}}},
+		"console-deliveries-wrong":   {as, Deliveries{Filter: Filter{Typed: "nobody@acme.test", From: ago(48 * time.Hour)}, UserError: UserUnknown}},
+		"console-audit":              {as, Audit{Items: log, Next: "MTI3OA", Actions: []Option{{"", AnyAction, false}, {"enrolment_reset", ActionText("enrolment_reset"), true}}}},
+		"console-audit-none":         {as, Audit{Filter: Filter{User: name(dana), Action: "portal_created", To: now}, Cursor: "MTI3OA", Actions: []Option{{"", AnyAction, true}}}},
 	}
 }

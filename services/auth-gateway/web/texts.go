@@ -90,6 +90,28 @@ const (
 	DeliveryExpired  Text = "delivery.expired"   // it did not leave in time
 )
 
+// What to do when a text message was not sent.
+const (
+	DoCheckNumber Text = "delivery.do_check_number"
+	DoOtherWay    Text = "delivery.do_other_way"
+	DoOptIn       Text = "delivery.do_opt_in"
+	DoAskAgain    Text = "delivery.do_ask_again"
+	DoTryAgain    Text = "delivery.do_try_again"
+)
+
+// Which limit on text messages was reached.
+const (
+	LimitPerson     Text = "limit.person"
+	LimitNumber     Text = "limit.number"
+	LimitPrefix     Text = "limit.prefix"
+	LimitNetwork    Text = "limit.network"
+	LimitCountry    Text = "limit.country"
+	LimitPortal     Text = "limit.portal"
+	LimitConversion Text = "limit.conversion"
+	LimitBudget     Text = "limit.budget"
+	LimitOther      Text = "limit.other"
+)
+
 // What the account page says after something was done.
 const (
 	FactorOn           Text = "notice.factor_on"

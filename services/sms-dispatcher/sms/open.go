@@ -326,7 +326,7 @@ func (o *Office) status(ctx context.Context, req contract.SMSStatusRequest) (con
 	if err != nil {
 		return contract.SMSStatusReply{}, err
 	}
-	reply.Destination = mask(c.Last4)
+	reply.Destination, reply.RequestedAt = mask(c.Last4), c.CreatedAt
 	reply.Delivery, reply.Reason = delivery(c, now)
 	return reply, nil
 }

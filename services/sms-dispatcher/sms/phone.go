@@ -93,6 +93,18 @@ func parseIn(typed, region string, allowed Countries) (string, *contract.Error) 
 	return phonenumbers.Format(n, phonenumbers.E164), nil
 }
 
+// regionOf is the region of a number in E.164; "" if it is not known.
+func regionOf(e164 string) string {
+	n, err := phonenumbers.Parse(e164, "")
+	if err != nil {
+		return ""
+	}
+	if region := phonenumbers.GetRegionCodeForNumber(n); phonenumbers.GetSupportedRegions()[region] {
+		return region
+	}
+	return ""
+}
+
 func badPhone(why contract.Reason, sentence string) *contract.Error {
 	e := contract.Refuse(contract.InvalidRequest, "%s", sentence)
 	e.Field, e.Reason = "phone", why

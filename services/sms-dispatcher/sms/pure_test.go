@@ -134,6 +134,9 @@ func TestB23OnlyTheLastFourDigitsAreShown(t *testing.T) {
 	}
 }
 
+// builtIn are the sentences where an operator has none of their own.
+var builtIn Templates
+
 func TestB27TheText(t *testing.T) {
 	for _, c := range []struct{ portal, host, want string }{
 		{"Northwind Portal", "portal.northwind.test", "012345 is your Northwind Portal code.\n@portal.northwind.test #012345"},
@@ -147,7 +150,7 @@ func TestB27TheText(t *testing.T) {
 		{"Żabka Polska", "a-rather-long-host-name.customers.zabka.test", "012345 is your abka Polska code.\n@a-rather-long-host-name.customers.zabka.test #012345"},
 		{"ポータル", strings.Repeat("h", 90), "012345 is your code.\n@" + strings.Repeat("h", 90) + " #012345"},
 	} {
-		if got := text(c.portal, c.host, secret.New("012345")).Reveal(); got != c.want {
+		if got := builtIn.text("", c.portal, c.host, secret.New("012345")).Reveal(); got != c.want {
 			t.Errorf("text(%q, %q) =\n%q, want\n%q", c.portal, c.host, got, c.want)
 		}
 	}
@@ -157,7 +160,7 @@ func TestB27TheTextIsOnePartWhateverTheName(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.RuneFrom([]rune("aé€Ł漢😀[ ")), 0, 200, -1)).Draw(t, "name")
 		host := rapid.StringMatching(`[a-z0-9.-]{1,100}`).Draw(t, "host")
-		got := text(name, host, secret.New("000042")).Reveal()
+		got := builtIn.text("", name, host, secret.New("000042")).Reveal()
 		gsm, total := true, 0
 		for _, r := range got {
 			n := septets(r)

@@ -27,7 +27,9 @@ import (
 type sender struct {
 	client      *sns.Client
 	credentials aws.CredentialsProvider
-	attributes  map[string]types.MessageAttributeValue
+	attributes  map[string]types.MessageAttributeValue // of every text
+	senders     Senders
+	name        string // of the sender, where senders has none
 	timeout     time.Duration
 }
 
@@ -55,11 +57,9 @@ func newSender(ctx context.Context, s Settings) (*sender, error) {
 	if cfg.Region == "" {
 		return nil, &config.Error{Problems: []string{"AWS_REGION: must be set"}}
 	}
-	out := &sender{credentials: cfg.Credentials, timeout: s.SendTimeout, attributes: map[string]types.MessageAttributeValue{
-		"AWS.SNS.SMS.SMSType": attribute("String", "Transactional"),
-	}}
-	if s.SenderID != "" {
-		out.attributes["AWS.SNS.SMS.SenderID"] = attribute("String", s.SenderID)
+	out := &sender{
+		credentials: cfg.Credentials, senders: s.Senders, name: s.SenderID, timeout: s.SendTimeout,
+		attributes: map[string]types.MessageAttributeValue{"AWS.SNS.SMS.SMSType": attribute("String", "Transactional")},
 	}
 	if s.MaxPriceUSD != "" {
 		out.attributes["AWS.SNS.SMS.MaxPrice"] = attribute("Number", s.MaxPriceUSD)
@@ -91,7 +91,8 @@ func (s *sender) send(ctx context.Context, phone, text secret.String) (messageID
 	var connected atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	out, err := s.client.Publish(traced, &sns.PublishInput{
-		PhoneNumber: aws.String(phone.Reveal()), Message: aws.String(text.Reveal()), MessageAttributes: s.attributes,
+		PhoneNumber: aws.String(phone.Reveal()), Message: aws.String(text.Reveal()),
+		MessageAttributes: s.senders.attributes(regionOf(phone.Reveal()), s.name, s.attributes),
 	})
 	if err == nil {
 		return aws.ToString(out.MessageId), answer{Status: http.StatusOK}

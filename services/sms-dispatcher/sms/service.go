@@ -31,7 +31,9 @@ type Settings struct {
 	service.Settings
 
 	Countries   Countries `env:"SMS_COUNTRIES" help:"regions that may be texted, e.g. US,CA,GB; all others are refused, and all where it is empty"`
-	SenderID    string    `env:"SMS_SENDER_ID" help:"sender name, where the carrier shows one: up to 11 letters and digits"`
+	SenderID    string    `env:"SMS_SENDER_ID" help:"sender name for regions that SMS_SENDERS does not list: up to 11 letters and digits"`
+	Senders     Senders   `env:"SMS_SENDERS" help:"sender per region, e.g. GB=Northwind,US=+12065550100,CA=72345: a name, or one of your numbers or short codes"`
+	Templates   Templates `env:"SMS_TEMPLATES" help:"own sentences per region, as JSON with {code} and {portal}, where a country wants registered words; * for all others"`
 	MaxPriceUSD string    `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
 	DailyBudget int       `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
 
@@ -55,19 +57,20 @@ type Settings struct {
 	AWSSessionToken    secret.String `env:"AWS_SESSION_TOKEN" help:"the session of AWS_ACCESS_KEY_ID, if it is a temporary one"`
 }
 
-var (
-	senderIDShape = regexp.MustCompile(`^[A-Za-z0-9]{1,11}$`)
-	anyLetter     = regexp.MustCompile(`[A-Za-z]`)
-)
-
 // Validate returns what is wrong with the settings.
 func (s Settings) Validate() []string {
 	out := s.Problems()
 	if bad := s.Countries.unknown(); len(bad) > 0 {
 		out = append(out, "SMS_COUNTRIES: not a region: "+strings.Join(bad, ", "))
 	}
-	if s.SenderID != "" && (!senderIDShape.MatchString(s.SenderID) || !anyLetter.MatchString(s.SenderID)) {
+	if s.SenderID != "" && !isSenderName(s.SenderID) {
 		out = append(out, "SMS_SENDER_ID: must be 1 to 11 letters and digits, at least one letter")
+	}
+	for _, problem := range s.Senders.problems {
+		out = append(out, "SMS_SENDERS: "+problem)
+	}
+	for _, problem := range s.Templates.problems {
+		out = append(out, "SMS_TEMPLATES: "+problem)
 	}
 	if price, err := strconv.ParseFloat(s.MaxPriceUSD, 64); s.MaxPriceUSD != "" && (err != nil || !(price > 0 && price <= 100)) {
 		out = append(out, "SMS_MAX_PRICE_USD: must be a price such as 0.05")
@@ -150,7 +153,9 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	if err := d.lookAtStops(ctx); err != nil {
 		return err
 	}
-	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
+	// While so many texts are sent, as many others are reserved or have their outcome written: a slow store does not make
+	// calls of SNS fewer.
+	jobs := bus.ConsumeOptions{Workers: 2 * s.Workers, AckWait: ackWait}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),

@@ -36,7 +36,7 @@ func TestB20B21B23EnrolConfirmSignInAndStepUp(t *testing.T) {
 	if want := code + " is your Northwind Portal code.\n@portal.northwind.test #" + code; m.Body != want {
 		t.Errorf("the text is %q, want %q", m.Body, want)
 	}
-	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "Northwind" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
+	if a := m.Attributes; a["AWS.SNS.SMS.SMSType"] != "Transactional" || a["AWS.SNS.SMS.SenderID"] != "" || a["AWS.SNS.SMS.MaxPrice"] != "0.05" {
 		t.Errorf("attributes %v", a)
 	}
 	if f := w.ends("c1"); f.Outcome != contract.OutcomeSent || f.Attempts != 1 {
@@ -367,6 +367,38 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 	}
 	_, err = d.verify(call("another"), req)
 	refusedAs(t, err, contract.Expired)
+}
+
+// A call that is asked again before it is answered, of another replica, is one call: each of its answers is the same.
+func TestOneConfirmationAskedManyTimesAtOnceIsOne(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	req := contract.SMSConfirmRequest{
+		Account: p.Account, Challenge: "c1", Flow: p.flow, Enrolment: p.enrolment, Code: w.sealed(contract.PurposeTypedCode, p.next(0), p.Account),
+	}
+	var all sync.WaitGroup
+	answers := make([]contract.Confirmation, 12)
+	for i := range answers {
+		all.Go(func() {
+			r, err := newRecords(t.Context(), svc.DB, svc.Outbox)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
+			if answers[i], err = d.confirm(bus.WithCallID(t.Context(), "one"), req); err != nil {
+				t.Errorf("answer %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	for i, a := range answers {
+		if a != answers[0] || !a.Since.Equal(w.Clock.Now()) {
+			t.Errorf("answer %d is %+v, not %+v", i, a, answers[0])
+		}
+	}
 }
 
 func TestWrongCodesLockAndDisable(t *testing.T) {
@@ -838,10 +870,11 @@ func TestAnotherNumberNeedsItsOwnCode(t *testing.T) {
 func TestSettings(t *testing.T) {
 	_, err := config.Load[Settings](map[string]string{
 		"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "SMS_COUNTRIES": "US,XX", "SMS_SENDER_ID": "12 34",
+		"SMS_SENDERS": "US=Northwind", "SMS_TEMPLATES": `{"DE":"{portal}"}`,
 		"SMS_MAX_PRICE_USD": "cheap", "SMS_DAILY_BUDGET": "-1", "SMS_WORKERS": "0", "SMS_SEND_TIMEOUT": "1h", "AWS_ACCESS_KEY_ID": "a",
 	})
 	var problems *config.Error
-	if !errors.As(err, &problems) || len(problems.Problems) != 7 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
 		t.Fatal(err)
 	}
 	// Where no country is named, none may be texted.

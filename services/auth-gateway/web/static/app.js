@@ -89,6 +89,16 @@
     });
   };
   const delivery = $("#delivery");
+
+  // Other ways, when the text has not come. Their place is kept, so that nothing moves; where all can be seen, it is said.
+  const ways = $("#ways");
+  const offer = () => {
+    if (!ways?.dataset.offer) return;
+    delete ways.dataset.offer;
+    const said = $("#ways-said");
+    say(said, said.dataset.said);
+  };
+  if (ways?.dataset.offer) countdown(Number(ways.dataset.offer), (left) => { if (left === 0) offer(); });
   if (resend) waitToResend(Number(resend.dataset.resend), delivery?.dataset.state === "failed");
 
   // How far the text message has come.
@@ -98,6 +108,7 @@
       if (reply.ok) {
         const status = await reply.json();
         if (status.expired) return location.assign(delivery.dataset.expired);
+        if (status.offer) offer();
         if (status.delivery && status.delivery !== delivery.dataset.state) {
           const [title, text] = (delivery.dataset[status.delivery] ?? "|").split("|");
           delivery.dataset.state = status.delivery;
