@@ -100,6 +100,19 @@ func (g *gate) resume() {
 	g.paused.Set(0)
 }
 
+// show ends a pause that is over and that nobody is left to try, and lets the breaker show that its time is over: an
+// alarm must not ring until somebody asks for the next text.
+func (g *gate) show(idle bool) {
+	g.mu.Lock()
+	// real time: the end of that pause
+	if idle && g.wait > 0 && time.Now().After(g.until) {
+		g.until, g.wait = time.Time{}, 0
+		g.paused.Set(0)
+	}
+	g.mu.Unlock()
+	g.breaker.State()
+}
+
 // open tells whether a call might be made now.
 func (g *gate) open() bool {
 	g.mu.Lock()

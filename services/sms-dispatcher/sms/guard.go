@@ -18,7 +18,7 @@ func reasonOf(g contract.Guard) contract.Reason { return contract.Reason("limit_
 // overLimit is the refusal of a guard.
 func overLimit(g contract.Guard, wait time.Duration) *contract.Error {
 	sentence := map[contract.Guard]string{
-		contract.GuardPerson:     "Too many codes were sent. Please wait a few minutes, or sign in another way.",
+		contract.GuardPerson:     "Too many codes were sent. Please wait, or sign in another way.",
 		contract.GuardNumber:     "Too many codes were sent to this number. Please wait a while, or sign in another way.",
 		contract.GuardPrefix:     "Too many codes were sent to numbers near this one. Please wait a while, or sign in another way.",
 		contract.GuardNetwork:    "Too many codes were asked for from your network. Please wait a while, or sign in another way.",

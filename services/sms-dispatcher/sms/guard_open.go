@@ -40,7 +40,13 @@ func (d *dispatcher) subjects(req contract.SMSOpenRequest, e164 string) (region 
 		return hex.EncodeToString(d.keys.Store.Hash([]byte(s), seal.Place{req.Portal, metersName, string(g)})[:16])
 	}
 	prefix := hash(contract.GuardPrefix, prefixOf(e164))
-	add(contract.GuardNumber, hash(contract.GuardNumber, e164), mask(last4(e164)))
+	// Whoever enrols a stranger's number must not close it for its owner: texts to numbers that are not confirmed yet
+	// count by themselves.
+	number := e164
+	if req.Purpose == contract.ForEnrolment {
+		number = string(contract.ForEnrolment) + " " + e164
+	}
+	add(contract.GuardNumber, hash(contract.GuardNumber, number), mask(last4(e164)))
 	// Together with the last four digits, which are shown elsewhere, a prefix would be the number: it has a name instead.
 	const shownOfHash = 6
 	add(contract.GuardPrefix, prefix, strings.TrimSpace(region+" "+prefix[:shownOfHash]))

@@ -57,16 +57,22 @@ func (s *stops) set(all []traffic) {
 // askStop refuses a text to a country that is stopped.
 func (d *dispatcher) askStop(portal, country string, now time.Time) error {
 	t, stopped := d.stops.get(portal, country, now)
-	if !stopped || d.lets(contract.GuardConversion) {
+	if !stopped || !d.obeyed(t) || d.lets(contract.GuardConversion) {
 		return nil
 	}
 	return overLimit(contract.GuardConversion, t.StoppedUntil.Sub(now))
 }
 
+// obeyed tells whether a stop means anything under the settings of now: none does without the rule, and one that was
+// only recorded begins to count when nothing but records are made, never to refuse.
+func (d *dispatcher) obeyed(t traffic) bool {
+	return d.guards.conversion.Least > 0 && (!t.Recorded || d.guards.recorded[contract.GuardConversion])
+}
+
 // held tells whether a text that was let through must not be sent any more, because its country was stopped meanwhile.
 func (d *dispatcher) held(c challenge, now time.Time) bool {
-	_, stopped := d.stops.get(c.Portal, c.Region, now)
-	return stopped && !d.guards.recorded[contract.GuardConversion]
+	t, stopped := d.stops.get(c.Portal, c.Region, now)
+	return stopped && d.obeyed(t) && !d.guards.recorded[contract.GuardConversion]
 }
 
 // count counts a text that is over, and stops its country where too few are answered.
@@ -146,7 +152,7 @@ func (d *dispatcher) lookAtStops(ctx context.Context) error {
 	d.stops.set(all)
 	portals := make(map[string]int)
 	for _, t := range all {
-		if !t.Recorded {
+		if !t.Recorded && d.obeyed(t) {
 			portals[d.settings.Countries.label(t.Country)]++
 		}
 	}

@@ -18,6 +18,8 @@ const (
 	// In any window there are no more than mostTexts: who types each code rightly may go on, but not for ever.
 	window    = 10 * time.Minute
 	mostTexts = 20
+	// mostADay is how many there are in a day (UTC), typed or not: who has numbers that pay can type their codes.
+	mostADay = 60
 	// mostPerson is the highest limit that can be set for texts whose code was not typed; so many of them are kept.
 	mostPerson = 100
 	mostKept   = mostPerson + mostTexts
@@ -36,6 +38,9 @@ type sends struct {
 	Forgiven int64 `bson:"forgiven"`
 	// Recent are the texts that still count for anything, oldest first.
 	Recent []sent `bson:"recent"`
+	// Today counts the texts of Day, a date in UTC.
+	Day   string `bson:"day"`
+	Today int    `bson:"today"`
 }
 
 // sent is one text that was asked for.
@@ -81,6 +86,9 @@ func (s sends) next(limits meter.Limits) (at time.Time, refusal contract.Code, b
 		limit(unanswered, l)
 	}
 	limit(s.Recent, meter.Limit{Most: mostTexts, Window: window})
+	if day, err := time.Parse(time.DateOnly, s.Day); err == nil && s.Today >= mostADay && at.Before(day.Add(meter.Day)) {
+		at, refusal, by = day.Add(meter.Day), contract.RateLimited, meter.Limit{Most: mostADay, Window: meter.Day}
+	}
 	return at, refusal, by
 }
 
@@ -104,9 +112,27 @@ func (s sends) with(now time.Time, challenge, flow string) sends {
 		return age >= meter.Day || age >= window && t.N <= s.Forgiven
 	})
 	s.Serial++
+	if today := now.UTC().Format(time.DateOnly); s.Day == today {
+		s.Today++
+	} else {
+		s.Day, s.Today = today, 1
+	}
 	recent = recent[max(len(recent)+1-mostKept, 0):]
 	s.Recent = append(recent, sent{N: s.Serial, At: now, Challenge: challenge, Flow: flow})
 	return s
+}
+
+// without returns the memory as if a challenge had not been asked for, and whether it was.
+func (s sends) without(challenge string) (sends, bool) {
+	i := slices.IndexFunc(s.Recent, func(t sent) bool { return t.Challenge == challenge })
+	if i < 0 {
+		return s, false
+	}
+	if s.Recent[i].At.UTC().Format(time.DateOnly) == s.Day {
+		s.Today = max(0, s.Today-1)
+	}
+	s.Recent = slices.Delete(slices.Clone(s.Recent), i, i+1)
+	return s, true
 }
 
 // opened tells whether a challenge was let through already.

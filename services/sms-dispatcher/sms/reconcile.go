@@ -108,6 +108,7 @@ func (s *sweep) measure(due []challenge, now time.Time) {
 			oldest = max(oldest, now.Sub(c.CreatedAt))
 		}
 	}
+	s.d.gate.show(waiting == 0 && s.d.hands.none())
 	s.d.metrics.waiting.Set(float64(waiting))
 	s.d.metrics.oldest.Set(oldest.Seconds())
 }
@@ -176,6 +177,12 @@ func (h *hands) take(id string) bool {
 	}
 	h.ids[id] = struct{}{}
 	return true
+}
+
+func (h *hands) none() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.ids) == 0
 }
 
 func (h *hands) give(id string) {

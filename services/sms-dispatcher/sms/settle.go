@@ -18,6 +18,11 @@ func (d *dispatcher) settle(ctx context.Context, c challenge) error {
 			}
 		}
 	}
+	if !out && unsent {
+		if err := d.records.unsend(ctx, c.account(), c.ID); err != nil {
+			return err
+		}
+	}
 	if !out {
 		return nil
 	}

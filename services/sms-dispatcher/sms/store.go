@@ -74,6 +74,31 @@ func found(err error) (bool, error) {
 
 // --- people
 
+// unsend takes a text that never went out from what the person is limited by. One that loses a race stays counted.
+func (r *records) unsend(ctx context.Context, who contract.Account, challenge string) error {
+	for range 3 {
+		p, err := r.people.Get(ctx, personID(who))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s, counted := p.Sends.without(challenge)
+		if !counted {
+			return nil
+		}
+		ok, err := r.people.Update(ctx, p.ID, store.Change{
+			Guard:  bson.D{field("sends.serial", p.Sends.Serial), field("sends.today", p.Sends.Today)},
+			Update: bson.D{set(field("sends.recent", s.Recent), field("sends.today", s.Today))},
+		})
+		if ok || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // known makes sure that there is a document of this person.
 func (r *records) known(ctx context.Context, who contract.Account, epoch int64) error {
 	err := r.people.Insert(ctx, person{ID: personID(who), Epoch: epoch, Calls: map[string]time.Time{}, Sends: sends{Recent: []sent{}}})
@@ -99,7 +124,9 @@ func (r *records) raise(ctx context.Context, who contract.Account, epoch int64) 
 // admit remembers one more text, if the person is still as they were when the limits were asked. With a number, it
 // becomes the pending one by the same write.
 func (r *records) admit(ctx context.Context, p person, next sends, pending *number) (bool, error) {
-	fields := []bson.E{field("sends.serial", next.Serial), field("sends.recent", next.Recent)}
+	fields := []bson.E{
+		field("sends.serial", next.Serial), field("sends.recent", next.Recent), field("sends.day", next.Day), field("sends.today", next.Today),
+	}
 	if pending != nil {
 		fields = append(fields, field("pending", pending))
 	}
@@ -265,6 +292,8 @@ func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time)
 	}
 	update := bson.D{}
 	if o.closed != stillOpen {
+		// A code that was typed meanwhile has proved that its text arrived: that outcome is another one.
+		guard = append(guard, field("closed", stillOpen))
 		fields = append(fields, field("closed", o.closed))
 		update = append(update, unset("code", "phone"))
 	}
