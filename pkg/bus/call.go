@@ -81,6 +81,11 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 	slots := make(chan struct{}, b.slots)
 	answers := newAnswers(512, 5*time.Second)
 	sub, err := b.nc.QueueSubscribe(call.Subject, string(b.name), func(msg *nats.Msg) {
+		if msg.Subject != call.Subject {
+			// Somebody has had the server deliver a stored message here: whoever sent it may not have been allowed to call.
+			b.log.Error("not a call", slog.String("subject", call.Subject), slog.String("was", msg.Subject))
+			return
+		}
 		slots <- struct{}{}
 		b.work.Add(1)
 		go func() {

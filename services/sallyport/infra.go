@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
@@ -72,6 +74,8 @@ type infra struct {
 	store *embedded.Store
 	sns   *embedded.SNS
 	keys  map[contract.Service]string
+	// passwords are those of the users of the embedded NATS.
+	passwords permit.Passwords
 	// vars are the settings by which services find the parts.
 	vars map[string]string
 }
@@ -104,8 +108,16 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 	var parts errgroup.Group
 	if vars["NATS_URL"] == "" {
 		parts.Go(func() (err error) {
-			i.nats, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(p.Data, "nats"), Addr: p.NATS, Log: log})
-			return err
+			if i.passwords, err = permit.Generate(filepath.Join(p.Data, "keys")); err != nil {
+				return fmt.Errorf("--data %s: %w", p.Data, err)
+			}
+			i.nats, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(p.Data, "nats"), Addr: p.NATS, Log: log, Users: i.passwords})
+			if err != nil {
+				return err
+			}
+			return prepare(context.Background(), bus.Options{
+				URL: i.nats.URL(), Name: busName, User: string(permit.Keeper), Password: i.passwords[permit.Keeper], Log: log,
+			})
 		})
 	}
 	if vars["MONGODB_URI"] == "" {
@@ -135,6 +147,17 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 		i.vars["AWS_REGION"], i.vars["AWS_ACCESS_KEY_ID"], i.vars["AWS_SECRET_ACCESS_KEY"] = "us-east-1", "sandbox", "sandbox"
 	}
 	return i, nil
+}
+
+// busName is how the commands are called on the bus.
+const busName = "sallyport"
+
+// prepare makes the streams, buckets and consumers of a NATS that was just started.
+func prepare(ctx context.Context, o bus.Options) error {
+	const bound = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return bus.Prepare(ctx, o)
 }
 
 // hasData says whether an embedded part has kept anything in a data directory.
@@ -188,10 +211,15 @@ func (c *infraCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("# The embedded parts run. Each service needs these, and its own key file:")
+	fmt.Println("# The embedded parts run. Each service needs these, and its own NATS user and key file:")
 	for _, name := range []string{"NATS_URL", "MONGODB_URI", "AWS_ENDPOINT_URL_SNS", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 		if v := i.vars[name]; v != "" {
 			fmt.Printf("export %s='%s'\n", name, v)
+		}
+	}
+	if i.nats != nil {
+		for _, s := range services() {
+			fmt.Printf("# %-15s NATS_USER=%s NATS_PASSWORD_FILE=%s\n", s, s, permit.PasswordFile(filepath.Dir(i.keys[s]), permit.User(s)))
 		}
 	}
 	for _, s := range services() {

@@ -153,7 +153,7 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	if err := d.lookAtStops(ctx); err != nil {
 		return err
 	}
-	jobs := bus.ConsumeOptions{Workers: s.Workers, AckWait: ackWait}
+	jobs := bus.ConsumeOptions{Workers: s.Workers}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),
