@@ -72,8 +72,11 @@ func Durable(s contract.Service, subject string) string {
 	return string(s) + "-" + strings.ReplaceAll(strings.TrimPrefix(subject, "sallyport."), ".", "-")
 }
 
+// Inboxes is what the inbox of every user begins with.
+const Inboxes = "_INBOX_"
+
 // Inbox is the prefix of the subjects on which a user gets replies: each has its own, and hears no other's.
-func Inbox(u User) string { return "_INBOX_" + string(u) }
+func Inbox(u User) string { return Inboxes + string(u) }
 
 // BucketStream is the stream behind a bucket.
 func BucketStream(bucket string) string { return "KV_" + bucket }
