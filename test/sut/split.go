@@ -56,8 +56,12 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 	for _, export := range regexp.MustCompile(`(?m)^export (\w+)='([^']*)'$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
 		common[export[1]] = export[2]
 	}
+	users := make(map[string]map[string]string)
+	for _, user := range regexp.MustCompile(`(?m)^# (\S+)\s+NATS_USER=(\S+) NATS_PASSWORD_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
+		users[user[1]] = map[string]string{"NATS_USER": user[2], "NATS_PASSWORD_FILE": user[3]}
+	}
 	keys := regexp.MustCompile(`(?m)^# (\S+)\s+KEYSET_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1)
-	if len(common) == 0 || len(keys) != len(Services) {
+	if len(common) == 0 || len(keys) != len(Services) || len(users) != len(Services) {
 		tb.Fatalf("sallyport infra does not say what the services need:\n%s", s.Infra.Output())
 	}
 	s.Base = "http://" + s.ports.listen
@@ -67,6 +71,7 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 		maps.Copy(env, map[string]string{
 			"KEYSET_FILE": key[2], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
 		})
+		maps.Copy(env, users[key[1]])
 		maps.Copy(env, o.Env)
 		s.env[key[1]], s.ops[key[1]] = env, "http://"+addrs[n]
 	}
