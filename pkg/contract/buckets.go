@@ -13,16 +13,19 @@ type Bucket struct {
 	// MaxBytes bounds all that it holds. A full bucket takes no more until something vanishes: what strangers can cause
 	// has a bucket of its own, so that it fills no other.
 	MaxBytes int64
+	// Watched says that its owner follows every change.
+	Watched bool
 }
 
 // Every bucket.
 var (
-	// SignIns are the sign-ins that are under way.
-	SignIns = Bucket{"SALLYPORT_SIGN_INS", AuthGateway, 30 * time.Minute, 1 << 30}
+	// SignIns are the sign-ins that are under way, and those that lately were: one that is finished or expired can be told
+	// from one that never was.
+	SignIns = Bucket{"SALLYPORT_SIGN_INS", AuthGateway, 30 * time.Minute, 1 << 30, false}
 	// Journeys are people at their sign-in provider. Anybody can begin one.
-	Journeys = Bucket{"SALLYPORT_JOURNEYS", AuthGateway, 20 * time.Minute, 512 << 20}
+	Journeys = Bucket{"SALLYPORT_JOURNEYS", AuthGateway, 20 * time.Minute, 512 << 20, false}
 	// Sessions are who is signed in; a session lasts twelve hours.
-	Sessions = Bucket{"SALLYPORT_SESSIONS", AuthGateway, 13 * time.Hour, 1 << 30}
+	Sessions = Bucket{"SALLYPORT_SESSIONS", AuthGateway, 13 * time.Hour, 1 << 30, true}
 )
 
 // Buckets lists every bucket. Each is on disk, replicated three times on a cluster.

@@ -240,11 +240,15 @@ func probes() []probe {
 		sub(key, "")
 		sub("$KV."+b.Name+".>", "")
 		pub("$JS.API.DIRECT.GET."+name+"."+key, owner)
-		pub("$JS.API.CONSUMER.CREATE."+name+".w."+key, owner)
-		pub("$JS.API.CONSUMER.DELETE."+name+".w", owner)
+		var watcher []permit.User
+		if b.Watched {
+			watcher = append(watcher, owner)
+		}
+		pub("$JS.API.CONSUMER.CREATE."+name+".w."+key, watcher...)
+		pub("$JS.API.CONSUMER.DELETE."+name+".w", watcher...)
 		pub("$JS.API.CONSUMER.MSG.NEXT." + name + ".w")
 		pub("$JS.API.CONSUMER.INFO." + name + ".w")
-		pub("$JS.FC."+name+".w.x", owner)
+		pub("$JS.FC."+name+".w.x", watcher...)
 	}
 	return all
 }

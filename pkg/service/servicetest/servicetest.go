@@ -51,6 +51,11 @@ func New(tb testing.TB) *World {
 	tb.Helper()
 	dir := tb.TempDir()
 	w := &World{tb: tb, id: strings.ToLower(bus.NewID()[:10]), Logs: &Buffer{}, Clock: clock.NewFixed(time.Now().Truncate(time.Second))}
+	tb.Cleanup(func() { // after everybody has stopped
+		if strings.Contains(w.Logs.String(), "ermissions violation") {
+			tb.Error("a service did on NATS what its user may not; the log says what")
+		}
+	})
 	log := slog.New(slog.DiscardHandler)
 	var err error
 	if w.passwords, err = permit.Generate(dir + "/keys"); err != nil {
