@@ -58,7 +58,7 @@ func (p place) problems() []string {
 		}
 		ip, err := netip.ParseAddr(host)
 		if a.loopback && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-			why := "the embedded parts ask for no credentials"
+			why := "the embedded parts are for this machine alone"
 			if p.Demo {
 				why = "everybody knows the demo's passwords"
 			}
