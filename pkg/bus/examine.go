@@ -37,10 +37,16 @@ type Kept struct {
 	Err      error
 }
 
+// ErrNotLetIn says that the server does not take this user and password.
+var ErrNotLetIn = errors.New("it does not let us in")
+
 // Examine looks at the bus and changes nothing: unlike [Connect] it makes no streams, and does not wait for a server
 // that is not there. Its error names the URL.
 func Examine(ctx context.Context, o Options) (Examination, error) {
 	nc, err := nats.Connect(o.URL, append(o.identity(), nats.NoReconnect(), nats.Timeout(CallTimeout))...)
+	if errors.Is(err, nats.ErrAuthorization) {
+		err = fmt.Errorf("%w (%w)", ErrNotLetIn, err)
+	}
 	if err != nil {
 		return Examination{}, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
 	}

@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
@@ -179,6 +181,12 @@ func (e *examiner) bus(ctx context.Context) []findings {
 	remedy := "Look at the NATS server, its address in NATS_URL, and what lies between; services reconnect by themselves."
 	if e.embeddedNATS {
 		remedy = "Start `sallyport up` or `sallyport infra`, give --nats the address that it was given, or set NATS_URL."
+	}
+	if errors.Is(err, bus.ErrNotLetIn) {
+		remedy = "Set NATS_USER=operator and NATS_PASSWORD_FILE, or NATS_CREDS_FILE."
+		if e.embeddedNATS {
+			remedy = "Give --data the directory of that NATS, and run this as the user whose it is: the password is in " + permit.PasswordFile(filepath.Join(e.Data, "keys"), permit.Operator) + "."
+		}
 	}
 	switch {
 	case err != nil:

@@ -125,6 +125,12 @@ func (w *World) Bus(name contract.Service) *bus.Bus {
 	return b
 }
 
+// Operator connects to the bus as an operator does, to see the dead letters.
+func (w *World) Operator() *bus.Bus {
+	w.tb.Helper()
+	return w.Bus(contract.Service(permit.Operator))
+}
+
 // as is how a user connects.
 func (w *World) as(u permit.User, log *slog.Logger) bus.Options {
 	return bus.Options{URL: w.NATSURL, Name: contract.Service(u), User: string(u), Password: w.passwords[u], Log: log}
