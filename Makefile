@@ -44,6 +44,10 @@ cover: setup ## run every test and print how much of each function it reaches
 bench: scripts-go ## measure everything beside its floor and write docs/performance.md (about 7 minutes)
 	@go run ./test/bench -o docs/performance.md
 
+.PHONY: fault
+fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and let codes expire (about 7 minutes)
+	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
+
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,7 +18,7 @@ const (
 	// AckWait is when the server gives an event that nobody has answered for to somebody else.
 	AckWait = 30 * time.Second
 	// mostWorkers bounds [ConsumeOptions.Workers]: four times as many may be fetched and unanswered.
-	mostWorkers = 256
+	mostWorkers = 512
 	// mostDeliveries bounds [ConsumeOptions.MaxDeliver]. Our own limit comes first: it writes the dead letter. The
 	// server's, a few more, is a backstop.
 	mostDeliveries = 1000
@@ -44,6 +45,53 @@ func Prepare(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("JetStream at %s: %w", shown(o.URL), err)
 		}
 	}
+}
+
+// keepEvery is how often [Keep] looks.
+const keepEvery = 2 * time.Second
+
+// Keep looks, until ctx ends, whether everything that [Prepare] made is still there, and makes again what is not: the
+// services may not. What was in it is lost.
+func Keep(ctx context.Context, o Options) error {
+	b, err := Visit(ctx, o)
+	if err != nil {
+		return err
+	}
+	b.makes = true
+	for pause(ctx, keepEvery) {
+		if b.whole(ctx) {
+			continue
+		}
+		o.Log.Error("streams, buckets or consumers are gone and made again")
+		if err := b.prepare(ctx); err != nil && ctx.Err() == nil {
+			o.Log.Warn("streams, buckets and consumers are not all there", slog.Any("error", err))
+		}
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
+	defer cancel()
+	return b.Close(bound)
+}
+
+// whole is false where a stream, bucket or consumer is known to be gone.
+func (b *Bus) whole(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	consumers := make(map[contract.Stream]int)
+	for _, c := range permit.Consumers() {
+		consumers[c.Stream]++
+	}
+	for _, s := range contract.Streams() {
+		stream, err := b.js.Stream(ctx, string(s.Name))
+		if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && stream.CachedInfo().State.Consumers < consumers[s.Name] {
+			return false
+		}
+	}
+	for _, k := range contract.Buckets() {
+		if _, err := b.js.Stream(ctx, permit.BucketStream(k.Name)); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *Bus) prepare(ctx context.Context) error {

@@ -77,7 +77,7 @@ type Delivery[T any] struct {
 
 // ConsumeOptions bound a consumer.
 type ConsumeOptions struct {
-	// Workers is how many events are worked on at once, per replica; 8 if zero, 256 at most.
+	// Workers is how many events are worked on at once, per replica; 8 if zero, 512 at most.
 	Workers int
 	// MaxDeliver is after how many deliveries an event is dead; 20 if zero, 1000 at most.
 	MaxDeliver int

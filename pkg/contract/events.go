@@ -24,7 +24,7 @@ type StreamInfo struct {
 	MaxAge   time.Duration
 	MaxBytes int64
 	// Duplicates is for how long a message published again under its id is stored once. Of facts it is beyond the life
-	// of any code: an outcome is told when it is written, and once more, to be sure, when its code is over.
+	// of any code: an outcome is told when it is written, and again, to be sure, until its code is over.
 	Duplicates time.Duration
 }
 
@@ -182,7 +182,7 @@ type LockFact struct {
 // Guard is a limit on text messages.
 type Guard string
 
-// The guards, in the order in which they are asked.
+// The guards, in the order of a menu.
 const (
 	GuardPerson     Guard = "person"
 	GuardNumber     Guard = "number"

@@ -76,6 +76,8 @@ type infra struct {
 	keys  map[contract.Service]string
 	// passwords are those of the users of the embedded NATS.
 	passwords permit.Passwords
+	// unkeep ends looking after what is on it.
+	unkeep func()
 	// vars are the settings by which services find the parts.
 	vars map[string]string
 }
@@ -115,9 +117,22 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 			if err != nil {
 				return err
 			}
-			return prepare(context.Background(), bus.Options{
+			keeper := bus.Options{
 				URL: i.nats.URL(), Name: busName, User: string(permit.Keeper), Password: i.passwords[permit.Keeper], Log: log,
-			})
+			}
+			if err := prepare(context.Background(), keeper); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			kept := make(chan struct{})
+			i.unkeep = func() { cancel(); <-kept }
+			go func() {
+				defer close(kept)
+				if err := bus.Keep(ctx, keeper); err != nil && ctx.Err() == nil {
+					log.Warn("streams are not looked after", slog.Any("error", err))
+				}
+			}()
+			return nil
 		})
 	}
 	if vars["MONGODB_URI"] == "" {
@@ -184,6 +199,9 @@ func (i *infra) stop() error {
 	}
 	if i.store != nil {
 		errs = append(errs, i.store.Close(ctx))
+	}
+	if i.unkeep != nil {
+		i.unkeep()
 	}
 	if i.nats != nil {
 		errs = append(errs, i.nats.Close(ctx))

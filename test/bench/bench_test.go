@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +118,36 @@ func TestNumber(t *testing.T) {
 		if got := number(f); got != want {
 			t.Errorf("%v: %s, want %s", f, got, want)
 		}
+	}
+}
+
+// What a machine has room for is the least of as many times one replica, its cores and its store.
+func TestRoomForReplicas(t *testing.T) {
+	one := scaled{Replicas: 1, Workers: 4, Rate: 70, Floor: 80, Dispatchers: time.Millisecond, Parts: 4 * time.Millisecond}
+	four := one
+	four.Replicas, four.Rate = 4, 240
+	r := &report{Scaled: []scaled{one, four}}
+	cores := four.allowed()
+	if want := float64(runtime.NumCPU()) * 200; cores != want {
+		t.Errorf("the cores allow %v, want %v", cores, want)
+	}
+	if got := r.room(four); got != min(280, cores) {
+		t.Errorf("room for %v", got)
+	}
+	r.StoreAlone = result{Took: make([]time.Duration, 250), Wall: time.Second}
+	if got := r.room(four); got != min(250, cores) {
+		t.Errorf("with that store room for %v", got)
+	}
+	if got := r.room(one); got != 70 {
+		t.Errorf("room for one: %v", got)
+	}
+	var rows []string
+	r.Backlog = backlog{Jobs: 100_000, Empty: 30, Full: 31, Drain: 33}
+	r.scalingAims(func(cells ...string) { rows = append(rows, strings.Join(cells, "|")) }, func(ok bool) string { return map[bool]string{true: "yes", false: "no"}[ok] })
+	if len(rows) != 3 || !strings.HasSuffix(rows[0], "0.88 at worst|no") || !strings.HasSuffix(rows[1], "|yes") || !strings.HasSuffix(rows[2], "33 MiB, 30 MiB without|yes") {
+		t.Errorf("%s", strings.Join(rows, "\n"))
+	}
+	if got := (&report{}).markdown(); strings.Contains(got, "replicas") || strings.Contains(got, "queue") {
+		t.Error("what was not measured is in the report")
 	}
 }

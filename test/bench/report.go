@@ -20,9 +20,11 @@ type report struct {
 	Texts    []text
 	Scaled   []scaled
 	Backlog  backlog
-	Load     float64 // of the machine, before
-	PeakAt32 float64 // MiB
-	Start    struct {
+	// StoreAlone is the two writes of a text without the rest of it.
+	StoreAlone result
+	Load       float64 // of the machine, before
+	PeakAt32   float64 // MiB
+	Start      struct {
 		First, Again time.Duration
 		Idle         float64 // MiB
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/store"
 )
 
 const (
@@ -57,7 +60,7 @@ func (b *bench) scaling(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, y.close()) }()
-	for _, workers := range []int{4, 16} {
+	for _, workers := range []int{2, 4, 16} {
 		for _, replicas := range []int{1, 2, 4} {
 			s, err := y.scale(ctx, replicas, workers)
 			if err != nil {
@@ -66,8 +69,51 @@ func (b *bench) scaling(ctx context.Context) (err error) {
 			b.report.scale(s)
 		}
 	}
+	if b.report.StoreAlone, err = y.storeAlone(ctx); err != nil {
+		return err
+	}
+	progress("the document store alone: %s/s", number(b.report.StoreAlone.perSecond()))
 	b.report.Backlog, err = y.backlog(ctx)
 	return err
+}
+
+// storeAlone measures the two writes of a text without everything else: a by-id update that returns the document and one
+// that does not, of records that were just sent.
+func (y *yard) storeAlone(ctx context.Context) (r result, err error) {
+	uri := ""
+	for _, v := range y.vars {
+		if rest, ok := strings.CutPrefix(v, "MONGODB_URI="); ok {
+			uri = rest
+		}
+	}
+	db, err := store.Connect(ctx, store.Options{URI: uri, Database: "sallyport_sms_dispatcher", Name: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, db.Close(context.WithoutCancel(ctx))) }()
+	type record struct {
+		ID    string `bson:"_id"`
+		Phone []byte `bson:"phone"`
+	}
+	challenges := store.Of[record](db, "challenges")
+	next := queueOf(y.sent)
+	return metered(y.pid(), func() (result, error) {
+		return drive(16, time.Minute, func(int) error {
+			j, err := next()
+			if err != nil {
+				return err
+			}
+			var reserve, end store.Change
+			put(&reserve.Update, "$set", map[string]any{"worker": "bench", "lease_until": time.Now(), "due": time.Now().Add(time.Minute)})
+			put(&reserve.Update, "$inc", map[string]any{"attempts": 1})
+			if _, err := challenges.Apply(ctx, j.Challenge, reserve); err != nil {
+				return err
+			}
+			put(&end.Update, "$set", map[string]any{"state": "sent", "due": time.Now().Add(time.Hour), "ended_at": time.Now()})
+			_, err = challenges.Update(ctx, j.Challenge, end)
+			return err
+		})
+	})
 }
 
 // scale measures so many replicas, and their floor.
@@ -121,6 +167,7 @@ func (y *yard) scale(ctx context.Context, replicas, workers int) (s scaled, err 
 		return s, err
 	}
 	wall := time.Since(begin)
+	y.sent = jobs
 	oursAfter, partsAfter, selfAfter, err := y.cpu()
 	if err != nil {
 		return s, err
@@ -189,7 +236,7 @@ func (y *yard) backlog(ctx context.Context) (out backlog, err error) {
 	if err := y.endpoint(ctx, `{"mode":"credentials"}`); err != nil {
 		return out, err
 	}
-	held, err := y.openMany(ctx, workers, youngest)
+	held, err := y.openMany(ctx, 4*workers, youngest) // more than a dispatcher takes in hand
 	if err != nil {
 		return out, err
 	}
@@ -213,7 +260,9 @@ func (y *yard) backlog(ctx context.Context) (out backlog, err error) {
 	if err != nil {
 		return out, err
 	}
-	out.Jobs = int(pending)
+	if out.Jobs = int(pending); out.Jobs < backlogJobs/2 {
+		return out, fmt.Errorf("%d of %d jobs are in the queue: it is not held up", out.Jobs, backlogJobs)
+	}
 	if out.Full, err = memoryOf(y.replicas[0].cmd.Process.Pid, "VmRSS"); err != nil {
 		return out, err
 	}

@@ -40,6 +40,7 @@ type yard struct {
 	box             *seal.Box
 	serial          atomic.Int64
 	replicas        []*replica
+	sent            []job // what was sent last
 }
 
 // replica is one sms-dispatcher.

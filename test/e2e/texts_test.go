@@ -50,3 +50,22 @@ func TestB24ALimitIsRefusedAndAudited(t *testing.T) {
 		t.Errorf("texts resume prints %q", out)
 	}
 }
+
+// TestB24ALimitOfTheNetwork: the gateway says where a request comes from, and no more texts are sent for one network
+// than its limit, whoever asks and for whatever number.
+func TestB24ALimitOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	p := demo(t, map[string]string{"SMS_LIMIT_NETWORK": "2/10m"})
+	for i, who := range []string{clerk, owner, temp} {
+		s := p.BeginSignIn(who)
+		a := p.Do("POST", s.Path("/enrollment"), s.Token, phone("+1701555944"+strconv.Itoa(i)))
+		if i < 2 {
+			sut.Want[sut.Enrollment](t, http.StatusCreated, a)
+			continue
+		}
+		sut.Expect(t, a, http.StatusTooManyRequests, "rate_limited")
+		if r := a.Problem().Reason; r != "limit_network" {
+			t.Errorf("refused by %s", r)
+		}
+	}
+}

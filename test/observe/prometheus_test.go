@@ -128,20 +128,6 @@ func (p *prometheus) value(expr string) (float64, error) {
 	return 0, fmt.Errorf("%d series, and no number", len(series))
 }
 
-// names are the metrics that Prometheus knows.
-func (p *prometheus) names() map[string]bool {
-	p.tb.Helper()
-	var all []string
-	if err := p.get("/api/v1/label/__name__/values", &all); err != nil {
-		p.tb.Fatal(err)
-	}
-	out := map[string]bool{}
-	for _, name := range all {
-		out[name] = true
-	}
-	return out
-}
-
 // rule is one that Prometheus has loaded.
 type rule struct {
 	Type, Name, Query, Health, LastError string

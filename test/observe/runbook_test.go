@@ -79,12 +79,6 @@ func TestMetricsThatAreNamedExist(t *testing.T) {
 			inCode[name] = true
 		}
 	})
-	for _, name := range notYet {
-		if inCode[name] {
-			t.Errorf("notYet has %s, and the code has it now: take it out of the list", name)
-		}
-		inCode[name] = true
-	}
 	for _, s := range sut.Services { // databases are named alike
 		inCode["sallyport_"+strings.ReplaceAll(s, "-", "_")] = true
 	}

@@ -52,28 +52,24 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 	s.ports = freePorts(tb)
 	tb.Cleanup(s.end)
 	s.StartInfra()
-	common := map[string]string{}
-	for _, export := range regexp.MustCompile(`(?m)^export (\w+)='([^']*)'$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
-		common[export[1]] = export[2]
-	}
+	common, keys := s.Infra.said(tb)
 	users := make(map[string]map[string]string)
 	for _, user := range regexp.MustCompile(`(?m)^# (\S+)\s+NATS_USER=(\S+) NATS_PASSWORD_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
 		users[user[1]] = map[string]string{"NATS_USER": user[2], "NATS_PASSWORD_FILE": user[3]}
 	}
-	keys := regexp.MustCompile(`(?m)^# (\S+)\s+KEYSET_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1)
-	if len(common) == 0 || len(keys) != len(Services) || len(users) != len(Services) {
-		tb.Fatalf("sallyport infra does not say what the services need:\n%s", s.Infra.Output())
+	if len(users) != len(Services) {
+		tb.Fatalf("sallyport infra does not say who the services are on NATS:\n%s", s.Infra.Output())
 	}
 	s.Base = "http://" + s.ports.listen
-	addrs := FreeAddrs(tb, len(keys))
-	for n, key := range keys {
+	addrs := FreeAddrs(tb, len(Services))
+	for n, name := range Services {
 		env := maps.Clone(common)
 		maps.Copy(env, map[string]string{
-			"KEYSET_FILE": key[2], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
+			"KEYSET_FILE": keys[name], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
 		})
-		maps.Copy(env, users[key[1]])
+		maps.Copy(env, users[name])
 		maps.Copy(env, o.Env)
-		s.env[key[1]], s.ops[key[1]] = env, "http://"+addrs[n]
+		s.env[name], s.ops[name] = env, "http://"+addrs[n]
 	}
 	for _, name := range Services {
 		s.StartService(name)
@@ -104,10 +100,7 @@ func (s *Split) StartInfra() {
 		s.past += s.Infra.Output()
 	}
 	s.Infra = begin(s.tb, "sallyport", nil, append([]string{"infra"}, s.ports.flags(s.Data)...)...)
-	printed := regexp.MustCompile(`(?m)^# policy-svc\s+KEYSET_FILE=`) // its last line
-	if !poll(readyWithin, func() bool { return !s.Infra.Running() || printed.MatchString(s.Infra.Stdout()) }) || !s.Infra.Running() {
-		s.tb.Fatalf("sallyport infra did not start:\n%s", s.Infra.Output())
-	}
+	s.Infra.said(s.tb)
 }
 
 // StartService starts one service, for the first time or again, and waits until it is ready.

@@ -21,7 +21,7 @@ const (
 	// Operator looks at the bus (doctor) and works on dead letters.
 	Operator User = "operator"
 	// Keeper makes streams, buckets and consumers, and does nothing else. Whoever may do that can have the server carry
-	// any message anywhere, so no service may, and the keeper is connected only while something is made.
+	// any message anywhere, so no service may.
 	Keeper User = "keeper"
 )
 

@@ -227,7 +227,7 @@ func (v view) limits(d map[string]string) []string {
 	}
 	for _, subject := range []string{d["subject"], d["country"]} {
 		if subject != "" {
-			out = append(out, subject)
+			out = append(out, c.place(subject))
 		}
 	}
 	if seconds, err := strconv.Atoi(d["window"]); err == nil && d["limit"] != "" {

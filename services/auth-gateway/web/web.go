@@ -23,6 +23,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
 )
 
 //go:embed templates/*.html
@@ -213,6 +216,7 @@ func functions(c catalogue) template.FuncMap {
 		"brand":  BrandPath,
 		"icon":   icon,
 		"when":   c.when,
+		"place":  c.place,
 		"span":   func(d time.Duration) string { return c.span(d, math.Ceil) },
 		"secs":   func(d time.Duration) int { return int(math.Ceil(d.Seconds())) },
 		"png": func(b []byte) template.URL {
@@ -250,6 +254,18 @@ func (c catalogue) when(t time.Time, format string) template.HTML {
 	clock := t.Format("15:04") + " UTC"
 	words := map[string]string{"time": clock, "date": date, "both": date + ", " + clock}[format]
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-local="%s">%s</time>`, t.Format(time.RFC3339), format, words)) //nolint:gosec // all ours
+}
+
+// place is the name of a country of ISO 3166-1 in the language of the catalogue; anything else stays as it is.
+func (c catalogue) place(code string) string {
+	region, err := language.ParseRegion(code)
+	if err != nil || len(code) != 2 {
+		return code
+	}
+	if name := display.Regions(language.Make(c["language.tag"].Other)).Name(region); name != "" {
+		return name
+	}
+	return code
 }
 
 // span is a duration in the largest unit that still says something.

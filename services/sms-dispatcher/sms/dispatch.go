@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -156,20 +157,22 @@ func (d *dispatcher) tryCall(ctx context.Context, c challenge, worker string, fr
 		return false, false, 0, ctx.Err()
 	case d.calls <- struct{}{}:
 	}
-	defer func() { <-d.calls }()
 	leave, wait := d.gate.enter()
 	if wait > 0 {
+		<-d.calls
 		return false, false, wait, nil
 	}
-	done, made, err = d.call(ctx, c, worker, fresh, leave)
+	done, made, err = d.call(ctx, c, worker, fresh, func(became class) { leave(became); <-d.calls })
 	return done, made, 0, err
 }
 
 // call reserves an attempt and makes it. Without an attempt that counts (the record was no longer the one that was read,
-// or our account was refused) made is false: look at the record again. leave is called exactly once.
+// or our account was refused) made is false: look at the record again. leave is called exactly once: when SNS has answered,
+// so that the next text goes out while what became of this one is written.
 func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh bool, leave func(class)) (done, made bool, err error) {
 	became := class("")
-	defer func() { leave(became) }()
+	over := sync.OnceFunc(func() { leave(became) })
+	defer over()
 
 	now := d.now()
 	day := now.Format(time.DateOnly)
@@ -210,10 +213,11 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 	d.metrics.calling.Inc()
 	began := time.Now() // real time: how long AWS takes
 	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
-	d.metrics.took.Observe(time.Since(began).Seconds()) // real time, as above
+	d.metrics.took.Observe(time.Since(began).Seconds()) // real time: of the same call
 	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
+	over()
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
 	if became != wasSent {
 		d.log.Warn("text message not handed over", slog.String("challenge", c.ID), slog.String("class", string(became)),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,11 @@ func (d *dispatcher) ask(ctx context.Context, req contract.SMSOpenRequest, n num
 		return nil, fmt.Errorf("number: %w", err)
 	}
 	region, subjects := d.subjects(req, string(raw))
-	// What refuses everybody anyway comes first: it costs no write.
+	// What refuses everybody anyway comes first: it costs no write. A country may have left the list since the number was
+	// confirmed.
+	if !slices.Contains(d.settings.Countries, region) {
+		return nil, badPhone(contract.PhoneCountry, "Text messages are not sent to numbers of this country. Please sign in another way.")
+	}
 	if err := d.askStop(req.Portal, region, now); err != nil {
 		return nil, err
 	}

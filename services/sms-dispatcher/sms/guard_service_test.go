@@ -190,6 +190,64 @@ func TestB24EachLimitRefuses(t *testing.T) {
 	}
 }
 
+// However often and wherever one challenge is asked for, it counts once; and what is refused counts for nothing.
+func TestARepetitionCountsOnce(t *testing.T) {
+	w := newWorld(t)
+	w.start(noLimits("SMS_LIMIT_NUMBER", "90/10m", "SMS_LIMIT_PORTAL", "90/10m")...)
+	w.start(noLimits("SMS_LIMIT_NUMBER", "90/10m", "SMS_LIMIT_PORTAL", "90/10m")...)
+	p := w.person("u1", phone)
+	counts := func() (n int) {
+		all, err := w.records.idle(t.Context(), w.Clock.Now().Add(day), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range all {
+			m, err := w.records.meters.Get(t.Context(), one.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n = max(n, Limit{90, 10 * time.Minute}.sum(m.Counts["w600"], w.Clock.Now()))
+		}
+		return n
+	}
+	for round := range 3 {
+		var wg sync.WaitGroup
+		for i := range 12 {
+			id := fmt.Sprintf("c%d", round)
+			if i%3 == 2 {
+				id = fmt.Sprintf("c%d-%d", round, i) // one of them all is let through; the others are too soon
+			}
+			wg.Go(func() {
+				_, err := p.open(id, contract.ForEnrolment, p.phone)
+				if code := contract.CodeOf(err); err != nil && code != contract.TooSoon {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := counts(); n != round+1 {
+			t.Errorf("%d texts count after %d were let through", n, round+1)
+		}
+		w.Clock.Add(2 * time.Minute)
+	}
+}
+
+// A country that leaves the list is texted no more, whoever confirmed a number there before.
+func TestACountryThatLeavesTheListIsNotTexted(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	p.enrol()
+	if err := svc.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.start("SMS_COUNTRIES", "GB")
+	_, err := p.open("c1", contract.ForSignIn, "")
+	if e := refusal(t, err, contract.InvalidRequest); e.Reason != contract.PhoneCountry {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A guard that only records lets through, counts and tells.
 func TestAGuardMayOnlyRecord(t *testing.T) {
 	w := newWorld(t)

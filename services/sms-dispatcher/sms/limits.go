@@ -155,6 +155,13 @@ func resendWait(unanswered int) time.Duration {
 	return wait
 }
 
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

@@ -15,6 +15,9 @@ const (
 	// grace is how long a challenge belongs to the job that was published for it. After that it is the reconciler's, and
 	// a job that comes later is laid aside.
 	grace = 10 * time.Second
+	// tellAgain is how long after its outcome a challenge whose code was not typed is looked at: most codes are typed by
+	// then, and it is told again only where they were not.
+	tellAgain = 30 * time.Second
 	// sweepEvery is how often the reconciler looks, in real time, when there is little to do.
 	sweepEvery = 2 * time.Second
 	// keepFor is how long a challenge that is over stays in the list of deliveries.
@@ -129,15 +132,16 @@ func (d *dispatcher) look(ctx context.Context, c challenge) error {
 		return d.records.lookAgain(ctx, c, c.LeaseUntil)
 	case c.Settled:
 		return d.records.challenges.Delete(ctx, c.ID) // of long ago
-	case c.Closed == stillOpen && now.Before(c.ExpiresAt):
-		return d.records.lookAgain(ctx, c, c.ExpiresAt)
 	}
-	// It is over. The outcome was told when it was written, or the process died just then: told once more, under the
-	// same id, it is stored once.
+	// The outcome was told when it was written, or the process died just then: told once more, under the same id, it is
+	// stored once.
 	if err := d.announce(ctx, factOf(c)); err != nil {
 		return err
 	}
 	if c.Closed == stillOpen {
+		if now.Before(c.ExpiresAt) {
+			return d.records.lookAgain(ctx, c, c.ExpiresAt)
+		}
 		c.Closed = closedExpired
 	}
 	settled, err := d.records.settle(ctx, c)

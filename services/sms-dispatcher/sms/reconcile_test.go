@@ -114,9 +114,13 @@ func TestAnOutcomeIsToldOnceAtLeastAndStoredOnce(t *testing.T) {
 	if f := w.told("c1"); len(f) != 0 {
 		t.Fatalf("told already: %+v", f)
 	}
+	w.Clock.Add(tellAgain)
+	w.ends("c1")
+	if s := p.status("c1"); s.Delivery != contract.DeliverySent {
+		t.Errorf("%+v", s)
+	}
 	w.Clock.Add(codeLife)
 	over("c1")
-	w.ends("c1")
 	if a, b := w.told("c1"), w.told("c2"); len(a) != 1 || len(b) != 1 || a[0].Outcome != contract.OutcomeSent || b[0].Outcome != contract.OutcomeSent {
 		t.Errorf("told %+v and %+v", a, b)
 	}

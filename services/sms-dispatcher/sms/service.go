@@ -153,7 +153,9 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	if err := d.lookAtStops(ctx); err != nil {
 		return err
 	}
-	jobs := bus.ConsumeOptions{Workers: s.Workers}
+	// While so many texts are sent, as many others are reserved or have their outcome written: a slow store does not make
+	// calls of SNS fewer.
+	jobs := bus.ConsumeOptions{Workers: 2 * s.Workers}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),

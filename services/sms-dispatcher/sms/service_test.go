@@ -369,6 +369,38 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 	refusedAs(t, err, contract.Expired)
 }
 
+// A call that is asked again before it is answered, of another replica, is one call: each of its answers is the same.
+func TestOneConfirmationAskedManyTimesAtOnceIsOne(t *testing.T) {
+	w := newWorld(t)
+	svc := w.start()
+	p := w.person("u1", phone)
+	p.ask("c1", contract.ForEnrolment, p.phone)
+	req := contract.SMSConfirmRequest{
+		Account: p.Account, Challenge: "c1", Flow: p.flow, Enrolment: p.enrolment, Code: w.sealed(contract.PurposeTypedCode, p.next(0), p.Account),
+	}
+	var all sync.WaitGroup
+	answers := make([]contract.Confirmation, 12)
+	for i := range answers {
+		all.Go(func() {
+			r, err := newRecords(t.Context(), svc.DB, svc.Outbox)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
+			if answers[i], err = d.confirm(bus.WithCallID(t.Context(), "one"), req); err != nil {
+				t.Errorf("answer %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	for i, a := range answers {
+		if a != answers[0] || !a.Since.Equal(w.Clock.Now()) {
+			t.Errorf("answer %d is %+v, not %+v", i, a, answers[0])
+		}
+	}
+}
+
 func TestWrongCodesLockAndDisable(t *testing.T) {
 	w := newWorld(t)
 	w.start()

@@ -3,6 +3,7 @@ package sms
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -259,11 +260,7 @@ func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time)
 	if o.outcome != contract.OutcomeSent && o.outcome != contract.OutcomeSuperseded {
 		guard = append(guard, field("attempts", c.Attempts), field("worker", c.Worker), field("lease_until", c.LeaseUntil))
 	}
-	due := c.ExpiresAt
-	if o.closed != stillOpen || c.Closed != stillOpen {
-		due = now // nothing is waited for any more
-	}
-	fields := []bson.E{field("state", state(o.outcome)), field("reason", o.reason), field("ended_at", now), field("due", due)}
+	fields := []bson.E{field("state", state(o.outcome)), field("reason", o.reason), field("ended_at", now)}
 	if o.messageID != "" {
 		fields = append(fields, field("message_id", o.messageID))
 	}
@@ -272,15 +269,23 @@ func (r *records) end(ctx context.Context, c challenge, o ending, now time.Time)
 		fields = append(fields, field("closed", o.closed))
 		update = append(update, unset("code", "phone"))
 	}
-	return r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(update, set(fields...))})
+	write := func(guard bson.D, due time.Time) (bool, error) {
+		return r.challenges.Update(ctx, c.ID, store.Change{Guard: guard, Update: append(slices.Clip(update), set(append(slices.Clip(fields), field("due", due))...))})
+	}
+	if o.closed == stillOpen && c.Closed == stillOpen {
+		ended, err := write(append(slices.Clip(guard), field("closed", stillOpen)), earlier(now.Add(tellAgain), c.ExpiresAt))
+		if ended || err != nil {
+			return ended, err
+		}
+		// Perhaps the code was typed while its text was under way.
+	}
+	return write(guard, now) // nothing is waited for any more
 }
 
 // claim spends the code of a challenge for one call: of any number of them, one succeeds.
 func (r *records) claim(ctx context.Context, c challenge, call string, now time.Time) (bool, error) {
-	fields := []bson.E{field("closed", closedVerified), field("claimed_by", call), field("verified_at", now)}
-	if c.ended() {
-		fields = append(fields, field("due", now))
-	}
+	// Due even where the text is under way as far as c knows: its outcome may have been written meanwhile.
+	fields := []bson.E{field("closed", closedVerified), field("claimed_by", call), field("verified_at", now), field("due", now)}
 	return r.challenges.Update(ctx, c.ID, store.Change{
 		Guard:  bson.D{field("closed", stillOpen), field("expires_at", cond("$gt", now))},
 		Update: bson.D{set(fields...), unset("code", "phone")},

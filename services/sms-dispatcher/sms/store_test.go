@@ -3,6 +3,7 @@ package sms
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -45,6 +46,51 @@ func TestB35EachListHasItsIndex(t *testing.T) {
 			if !slices.ContainsFunc(got, func(g []string) bool { return slices.Equal(g, keys) }) {
 				t.Errorf("%s has no index on %v, only %v", collection, keys, got)
 			}
+		}
+	}
+}
+
+// Whether a code is typed before, while or after its text's outcome is written: the challenge is due at once then, and
+// half a minute later otherwise. Nobody's texts count as unanswered for minutes because the answer came fast.
+func TestATypedCodeIsDueAtOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx, now := t.Context(), asKept(w.Clock.Now())
+	later := now.Add(time.Second)
+	sent := func(c challenge) error {
+		ok, err := w.records.end(ctx, c, ending{outcome: contract.OutcomeSent, messageID: "m1"}, later)
+		if err == nil && !ok {
+			t.Error("the outcome was not written")
+		}
+		return err
+	}
+	typed := func(c challenge) error {
+		ok, err := w.records.claim(ctx, c, "call", later)
+		if err == nil && !ok {
+			t.Error("the code was not taken")
+		}
+		return err
+	}
+	for name, steps := range map[string][]func(challenge) error{"never": {sent}, "before": {typed, sent}, "after": {sent, typed}} {
+		c := challenge{ID: name, Portal: "northwind", User: "u1", State: queued, LeaseUntil: now, CreatedAt: now, ExpiresAt: now.Add(codeLife), Due: now.Add(grace)}
+		if _, err := w.records.open(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		reserved, ok, err := w.records.reserve(ctx, c, "worker", true, now)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		for _, step := range steps { // each knows the challenge as it was reserved
+			if err := step(reserved); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := w.records.challenges.Get(ctx, name)
+		want := later
+		if name == "never" {
+			want = later.Add(tellAgain)
+		}
+		if err != nil || got.State != state(contract.OutcomeSent) || !got.Due.Equal(want) {
+			t.Errorf("%s: %s, due %v, want %v (%v)", name, got.State, got.Due, want, err)
 		}
 	}
 }

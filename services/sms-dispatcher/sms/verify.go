@@ -71,10 +71,17 @@ func (d *dispatcher) confirm(ctx context.Context, req contract.SMSConfirmRequest
 	if err != nil {
 		return contract.Confirmation{}, err
 	}
-	if !ok { // reset, or another number took its place, in this very moment
-		return contract.Confirmation{}, errExpired
+	if ok {
+		return out, nil
 	}
-	return out, nil
+	// Reset, or another number took its place, in this very moment; or this same call, asked twice, has done it elsewhere.
+	if p, err = d.records.people.Get(ctx, p.ID); err != nil {
+		return contract.Confirmation{}, err
+	}
+	if n := p.Active; n != nil && n.Ref == c.Ref {
+		return confirmation(*n), nil
+	}
+	return contract.Confirmation{}, errExpired
 }
 
 func confirmation(n number) contract.Confirmation {
