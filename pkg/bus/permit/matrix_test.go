@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/bustest"
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/embedded"
@@ -505,5 +506,37 @@ func TestPasswords(t *testing.T) {
 	}
 	if _, err := permit.Password(t.TempDir(), permit.Keeper); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A stream that is gone is made again by the keeper, and the service that consumed it goes on by itself.
+func TestTheKeeperMakesAgainWhatIsGone(t *testing.T) {
+	h := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	kept := make(chan error, 1)
+	go func() { kept <- bus.Keep(ctx, h.options(permit.Keeper)) }()
+	jobs := make(chan string, 10)
+	if err := bus.Consume(t.Context(), h.bus(contract.SMSDispatcher), contract.ChallengeRequested, bus.ConsumeOptions{}, func(_ context.Context, d bus.Delivery[contract.ChallengeRequest]) error {
+		jobs <- d.Message.Challenge
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	bustest.DeleteStream(t, h.url, h.passwords["sms-dispatcher"], contract.StreamJobs)
+	gateway := h.bus(contract.AuthGateway) // waits until the stream is there
+	if err := bus.Publish(t.Context(), gateway, contract.ChallengeRequested, "c1", contract.ChallengeRequest{Challenge: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-jobs:
+		if got != "c1" {
+			t.Errorf("the job is %q", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nobody consumes the new stream")
+	}
+	cancel()
+	if err := <-kept; err != nil {
+		t.Error(err)
 	}
 }
