@@ -255,6 +255,7 @@ const (
 	AuditTextsLimited       AuditAction = "texts_limited"
 	AuditTextsStopped       AuditAction = "texts_stopped"
 	AuditTextsResumed       AuditAction = "texts_resumed"
+	AuditPasswordGuesses    AuditAction = "password_guesses"
 )
 
 // AuditActions lists every action, in the order of a menu.
@@ -264,7 +265,7 @@ func AuditActions() []AuditAction {
 		AuditEnrolmentEnabled, AuditSettingsChanged, AuditChallengeEnded, AuditFactorLocked, AuditFactorUnlocked,
 		AuditFactorRecovered, AuditRecoveryCodes, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink,
 		AuditPasswordSet, AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
-		AuditTextsLimited, AuditTextsStopped, AuditTextsResumed,
+		AuditTextsLimited, AuditTextsStopped, AuditTextsResumed, AuditPasswordGuesses,
 	}
 }
 

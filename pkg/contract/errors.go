@@ -58,7 +58,7 @@ type Error struct {
 // Reason is why something is refused: a closed set, finer than the code.
 type Reason string
 
-// Why a telephone number, a code, or a text message is refused.
+// Why a telephone number, a code, a text message or a password is refused.
 const (
 	PhoneNotANumber Reason = "phone_invalid" // not a whole number
 	PhoneCountry    Reason = "phone_country" // of a country that is not texted
@@ -75,6 +75,10 @@ const (
 	LimitPortal     Reason = "limit_portal"
 	LimitConversion Reason = "limit_conversion" // the country is stopped
 	LimitBudget     Reason = "limit_budget"     // of the day
+
+	// Of a [RateLimited] password: too many were tried for the account, or from the network.
+	LimitPassword        Reason = "limit_password"
+	LimitPasswordNetwork Reason = "limit_password_network"
 )
 
 // Error returns code and sentence.

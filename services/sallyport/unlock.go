@@ -7,6 +7,7 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/services/policy-svc/policy"
 	"sallyport/services/sms-dispatcher/sms"
 	"sallyport/services/totp-svc/totp"
 )
@@ -21,7 +22,7 @@ type unlockCommand struct {
 
 // Help is the long help.
 func (*unlockCommand) Help() string {
-	return "Opens the authenticator, the telephone and the recovery codes of one person that wrong codes have locked. What fifty wrong codes in a row have disabled stays closed: only a reset opens that."
+	return "Opens the authenticator, the telephone and the recovery codes of one person that wrong codes have locked. What fifty wrong codes in a row have disabled stays closed: only a reset opens that. Wrong passwords that were tried for the person count no more."
 }
 
 // lock is one of a person's locks as an operator sees it.
@@ -80,6 +81,10 @@ func (c *unlockCommand) Run() error {
 				return err
 			}
 		}
+		forgotten, err := c.forget(ctx, v, rules, who)
+		if err != nil {
+			return err
+		}
 		disabled := false
 		for _, l := range locks {
 			if l.held.Until == nil {
@@ -92,13 +97,30 @@ func (c *unlockCommand) Run() error {
 		switch {
 		case disabled:
 			return fmt.Errorf("only a reset helps: %s", who.resetBy())
-		case !opened:
+		case !opened && !forgotten:
 			fmt.Printf("Nothing of %s is locked.\n", who.Email)
 		default:
 			fmt.Println("It is recorded in the audit log.")
 		}
 		return nil
 	})
+}
+
+// forget makes wrong passwords of the person count no more, and tells whether there were any.
+func (c *unlockCommand) forget(ctx context.Context, v *vault, rules *policy.Office, who person) (bool, error) {
+	office, err := v.gateway(ctx)
+	if err != nil {
+		return false, err
+	}
+	entry, forgotten, err := office.ForgetGuesses(ctx, who.Account, actor(), c.Reason)
+	if err != nil || !forgotten {
+		return false, err
+	}
+	if err := record(ctx, rules.Audit(), entry); err != nil {
+		return false, err
+	}
+	fmt.Printf("Wrong passwords for %s count no more.\n", who.Email)
+	return true, nil
 }
 
 // factors opens the offices of those who keep the factors.

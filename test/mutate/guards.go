@@ -26,8 +26,9 @@ func (g guard) apply(source string) (string, error) {
 }
 
 const (
-	smsDir, smsPackage       = "services/sms-dispatcher/sms/", "./services/sms-dispatcher/sms"
-	permitDir, permitPackage = "pkg/bus/permit/", "./pkg/bus/permit"
+	permitDir, permitPackage   = "pkg/bus/permit/", "./pkg/bus/permit"
+	smsDir, smsPackage         = "services/sms-dispatcher/sms/", "./services/sms-dispatcher/sms"
+	gatewayDir, gatewayPackage = "services/auth-gateway/gateway/", "./services/auth-gateway/gateway"
 )
 
 // guards is the list: by service, in the order in which a request meets them.
@@ -198,5 +199,83 @@ var guards = []guard{
 		Name: "nats: a call has its own subject and an inbox", Keeps: "what the server was made to bring is no call",
 		File: "pkg/bus/call.go", Old: `return msg.Subject == subject && strings`, New: `return msg.Subject != "" || strings`,
 		Package: permitPackage, Test: "TestAnEventBroughtElsewhereIsNothing|TestACallThatNamesNoInboxIsNotAnswered",
+	},
+	{
+		Name: "gateway: too many passwords are refused", Keeps: "parallel guesses at a password do not exceed the limit",
+		File: gatewayDir + "guess.go", Old: `	if err := g.count(ctx, &one); err != nil {
+		return false, err
+	}
+`, New: `	_ = g.count(ctx, &one)
+`,
+		Package: gatewayPackage, Test: "TestParallelPasswordsAreNeverJudgedBeyondTheLimit",
+	},
+	{
+		Name: "gateway: a home of an account is limited by itself", Keeps: "nobody keeps an owner out by guessing elsewhere",
+		File: gatewayDir + "guess.go", Old: `		if known {
+`, New: `		if false && known {
+`,
+		Package: gatewayPackage, Test: "TestAnAttackElsewhereKeepsNobodyOutAtHome",
+	},
+	{
+		Name: "gateway: a network is limited", Keeps: "stolen passwords are not tried by the thousand from one place",
+		File: gatewayDir + "guess.go", Old: `m.Counts.Reached(g.limits.Network, one.at); reached {`, New: `m.Counts.Reached(g.limits.Network, one.at); false && reached {`,
+		Package: gatewayPackage, Test: "TestAFloodFromANetworkRefusesItsStrangersOnly|TestAnOfficeAtNineMeetsNoRefusal",
+	},
+	{
+		Name: "gateway: the network is asked first", Keeps: "a flood leaves no document for each address that it tries",
+		File: gatewayDir + "guess.go", Old: `	if g.hasNetwork(*one) {
+`, New: `	_, _ = g.records.meters.Count(ctx, one.accountID(), g.limits.Account, one.at)
+	if g.hasNetwork(*one) {
+`,
+		Package: gatewayPackage, Test: "TestAFloodFromANetworkRefusesItsStrangersOnly",
+	},
+	{
+		Name: "gateway: what was not judged is given back", Keeps: "a part that does not answer uses up nobody's guesses",
+		File: gatewayDir + "guess.go", Old: `		result = triedUnjudged
+		g.back(one)
+`, New: `		result = triedUnjudged
+`,
+		Package: gatewayPackage, Test: "TestParallelPasswordsAreNeverJudgedBeyondTheLimit",
+	},
+	{
+		Name: "gateway: a right password is given back", Keeps: "who signs in often is not refused",
+		File: gatewayDir + "guess.go", Old: `	g.back(one)
+	if g.hasHomes(one) && `, New: `	if g.hasHomes(one) && `,
+		Package: gatewayPackage, Test: "TestAnAttackElsewhereKeepsNobodyOutAtHome|TestPasswordsAreCountedAsTheModelSays",
+	},
+	{
+		Name: "gateway: a crowd waits for what is given back", Keeps: "right passwords of one person at once are not refused",
+		File: gatewayDir + "guess.go", Old: `if result != triedWrong && g.lines.waiting(line) {`, New: `if false && g.lines.waiting(line) {`,
+		Package: gatewayPackage, Test: "TestACrowdOfRightPasswordsIsLetIn",
+	},
+	{
+		Name: "gateway: the newest homes are kept", Keeps: "the homes of an account do not grow for ever",
+		File: gatewayDir + "guess_store.go", Old: `oldest[:max(len(oldest)+1-homesMost, 0)]`, New: `oldest[:0]`,
+		Package: gatewayPackage, Test: "TestTheNewestHomesAreKept",
+	},
+	{
+		Name: "gateway: a step-up counts as a sign-in", Keeps: "a second door gives no more guesses",
+		File: gatewayDir + "account.go", Old: `right, err = g.flow.guesses.try(ctx, s.Portal, u.Email, func() (bool, error) {`,
+		New:     `right, err = func(judge func() (bool, error)) (bool, error) { return judge() }(func() (bool, error) {`,
+		Package: "./test/e2e", Test: "TestStepUpCountsAsASignIn",
+	},
+	{
+		Name: "gateway: who may say where a request comes from", Keeps: "an invented X-Forwarded-For is no other network",
+		File: gatewayDir + "device.go", Old: `	if !known(out.address) {
+		return out
+	}
+`, New: `	_ = known(out.address)
+`,
+		Package: "./test/e2e", Test: "TestANetworksGuessesAreLimited",
+	},
+	{
+		Name: "store: a meter counts before it is asked", Keeps: "parallel calls find no more room than there is",
+		File: "pkg/store/meters.go", Old: `CountIn("counts", limits, now, 1)}`, New: `CountIn("counts", limits, now, 0)}`,
+		Package: "./pkg/store", Test: "TestAMeterOnTheStoreIsExact",
+	},
+	{
+		Name: "store: only what is there is given back", Keeps: "what is given back twice makes no room",
+		File: "pkg/store/meters.go", Old: `Value: bson.D{{Key: "$gte", Value: n}}})`, New: `Value: bson.D{{Key: "$gte", Value: -1000 * n}}})`,
+		Package: "./pkg/store", Test: "TestAMeterOnTheStoreIsExact",
 	},
 }

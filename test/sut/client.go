@@ -18,6 +18,7 @@ type Client struct {
 	tb   testing.TB
 	base string
 	host string // instead of that of base, if any
+	from string // what X-Forwarded-For says, if anything
 	http *http.Client
 }
 
@@ -26,6 +27,14 @@ func (c *Client) At(host string) *Client {
 	at := *c
 	at.host = host
 	return &at
+}
+
+// From is a client whose requests say that they come from an address, as a proxy would. It counts where the product
+// trusts this machine.
+func (c *Client) From(forwarded string) *Client {
+	from := *c
+	from.from = forwarded
+	return &from
 }
 
 // NewClient returns a client of the API at base. It follows no redirect and keeps no cookies.
@@ -93,6 +102,9 @@ func (c *Client) Try(ctx context.Context, method, path, token string, body any) 
 func (c *Client) Send(req *http.Request) (Answer, error) {
 	if c.host != "" {
 		req.Host = c.host
+	}
+	if c.from != "" {
+		req.Header.Set("X-Forwarded-For", c.from)
 	}
 	begun := time.Now()
 	resp, err := c.http.Do(req)

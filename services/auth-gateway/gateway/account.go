@@ -20,11 +20,17 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 		return err
 	}
 	if !proved {
-		match, err := g.flow.passwords.match(ctx, u.Password, password)
+		right := false
+		if !password.Empty() { // nothing typed is no guess
+			right, err = g.flow.guesses.try(ctx, s.Portal, u.Email, func() (bool, error) {
+				match, err := g.flow.passwords.match(ctx, u.Password, password)
+				return match && !u.Disabled, err
+			})
+		}
 		if err != nil {
 			return err
 		}
-		if !match || u.Disabled {
+		if !right {
 			return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
 		}
 	}

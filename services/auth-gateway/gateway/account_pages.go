@@ -119,6 +119,8 @@ func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *
 		f.PasswordError = web.PasswordMissing
 	case refusal.Code == contract.InvalidCredentials:
 		f.PasswordError = web.PasswordWrong
+	case refusal.Reason == contract.LimitPassword, refusal.Reason == contract.LimitPasswordNetwork:
+		f.PasswordError, f.PasswordUntil = g.overPasswords(c, refusal)
 	default:
 		f.CodeError, f.AttemptsLeft, f.LockedUntil, f.ClockOffset = codeRefusal(refusal)
 	}

@@ -20,6 +20,7 @@ type desk struct {
 	accounts  accounts
 	sessions  *sessions
 	passwords *passwords
+	guesses   guessRecords
 	bus       *bus.Bus
 	outbox    *store.Outbox
 	now       func() time.Time

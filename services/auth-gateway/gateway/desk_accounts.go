@@ -294,7 +294,7 @@ func detail(was, is user, fields []string) map[string]string {
 func (d *desk) settle(ctx context.Context, was, now user) error {
 	var errs []error
 	if was.Email != now.Email {
-		errs = append(errs, d.accounts.disclaim(ctx, was.Portal, was.Email, was.User))
+		errs = append(errs, d.accounts.disclaim(ctx, was.Portal, was.Email, was.User), d.guesses.forgetHomes(ctx, was.Portal, was.Email))
 	}
 	if now.reachable() {
 		errs = append(errs, d.accounts.count(ctx, now.account()))
@@ -361,7 +361,7 @@ func (d *desk) removeAccount(ctx context.Context, who contract.Account, note con
 	if err := errors.Join(d.accounts.disclaim(ctx, who.Portal, u.Email, who.User), d.accounts.disclaimIdentity(ctx, u)); err != nil {
 		return err
 	}
-	if err := d.accounts.arrivals.Delete(ctx, u.ID); err != nil {
+	if err := errors.Join(d.accounts.arrivals.Delete(ctx, u.ID), d.guesses.forgetHomes(ctx, u.Portal, u.Email)); err != nil {
 		return err
 	}
 	return d.accounts.users.Delete(ctx, u.ID)

@@ -109,10 +109,10 @@ func (d *desk) unlock(ctx context.Context, s session, id, reason string) error {
 	if reason, err = reasonOf(reason, true); err != nil {
 		return err
 	}
-	// Recovery codes are at totp-svc for everybody; both are asked even if one refuses, for each may have something to
+	// Recovery codes are at totp-svc for everybody; all are asked even if one refuses, for each may have something to
 	// open.
 	r := contract.UnlockRequest{Account: u.account(), ID: bus.NewID(), Actor: s.User, Reason: reason}
-	err = d.openFactor(ctx, contract.TOTPUnlock, contract.FactorTOTP, r)
+	err = errors.Join(d.forgetGuesses(ctx, s, u, reason), d.openFactor(ctx, contract.TOTPUnlock, contract.FactorTOTP, r))
 	if u.Audience == contract.Organization {
 		err = errors.Join(err, d.openFactor(ctx, contract.SMSUnlock, contract.FactorSMS, r))
 	}
@@ -120,6 +120,15 @@ func (d *desk) unlock(ctx context.Context, s session, id, reason string) error {
 		return err
 	}
 	return d.accounts.opened(ctx, u.account(), d.now())
+}
+
+// forgetGuesses makes wrong passwords of a person count no more, and has it in the audit log where there were any.
+func (d *desk) forgetGuesses(ctx context.Context, s session, u user, reason string) error {
+	forgotten, err := d.guesses.clear(ctx, guess{portal: u.Portal, address: u.Email}, d.now())
+	if err != nil || !forgotten {
+		return err
+	}
+	return d.audited(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: d.by(s, contract.AuditPasswordGuesses, u.User, reason)})
 }
 
 // openFactor unlocks one factor, and has that in the audit log before anybody is told: the factor's owner tells the same on the

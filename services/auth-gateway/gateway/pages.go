@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,16 +84,33 @@ func (g *gateway) postSignIn(c *fiber.Ctx) error {
 	}
 	o, token, err := g.flow.begin(c.UserContext(), p, page.Email, password, page.Return)
 	if err != nil {
-		switch e := contract.AsError(err); e.Code { //nolint:exhaustive // every other error has its own page
-		case contract.InvalidCredentials:
+		e := contract.AsError(err)
+		if page.Error, page.Until = g.overPasswords(c, e); page.Error != "" {
+			return g.render(c, http.StatusTooManyRequests, page)
+		}
+		if e.Code == contract.InvalidCredentials {
 			page.Error = web.WrongPassword
 			return g.render(c, http.StatusUnauthorized, page)
-		default:
-			return err
 		}
+		return err // it has its own page
 	}
 	g.setCookie(c, signInCookie, token.Reveal())
 	return g.goOn(c, o)
+}
+
+// overPasswords is what a page says where too many passwords were tried, and when another is taken; nothing for any
+// other refusal.
+func (g *gateway) overPasswords(c *fiber.Ctx, e *contract.Error) (say web.Text, until time.Time) {
+	switch e.Reason { //nolint:exhaustive // every other limit is one on text messages
+	case contract.LimitPassword:
+		say = web.PasswordLimit
+	case contract.LimitPasswordNetwork:
+		say = web.NetworkLimit
+	default:
+		return "", time.Time{}
+	}
+	c.Set(fiber.HeaderRetryAfter, strconv.Itoa(e.RetryAfter))
+	return say, g.now().Add(time.Duration(e.RetryAfter) * time.Second)
 }
 
 // goOn sends the browser to the page of a sign-in's status; a session that was handed out goes into its cookie.

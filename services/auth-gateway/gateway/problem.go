@@ -41,7 +41,7 @@ type Problem struct {
 	LockedUntil  *time.Time     `json:"locked_until,omitempty" doc:"When the factor opens again (locked, and the invalid_code that locked it). Absent where only recovery or a reset helps."`
 	RetryAfter   int            `json:"retry_after,omitempty" example:"30" doc:"Seconds to wait; the same as the Retry-After header."`
 	ClockOffset  *int           `json:"clock_offset,omitempty" example:"-420" doc:"How many seconds the phone's clock is ahead or, negative, behind, where that is why codes are wrong."`
-	Reason       string         `json:"reason,omitempty" enum:"phone_invalid,phone_country,phone_kind,code_malformed,limit_person,limit_number,limit_prefix,limit_network,limit_country,limit_portal,limit_conversion,limit_budget" doc:"Why something is refused, where there is more to say than the code: what is wrong with an input, or which limit on text messages was reached."`
+	Reason       string         `json:"reason,omitempty" enum:"phone_invalid,phone_country,phone_kind,code_malformed,limit_person,limit_number,limit_prefix,limit_network,limit_country,limit_portal,limit_conversion,limit_budget,limit_password,limit_password_network" doc:"Why something is refused, where there is more to say than the code: what is wrong with an input, or which limit on text messages or on wrong passwords was reached."`
 	Errors       []FieldProblem `json:"errors,omitempty" doc:"Which fields are wrong."`
 	RequestID    string         `json:"request_id,omitempty" doc:"Names this request in the server's log."`
 }

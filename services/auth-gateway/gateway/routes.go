@@ -34,14 +34,14 @@ var (
 	ofSignIn   = []contract.Code{contract.Unauthenticated, contract.NotFound, contract.Conflict, contract.Expired}
 	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
 	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
-	ofPassword = []contract.Code{contract.InvalidCredentials}
+	ofPassword = []contract.Code{contract.InvalidCredentials, contract.RateLimited}
 )
 
 // routeAPI is the JSON API: every route with its guard, its answer, what it is for, and its own refusals.
 func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	const signIns, session, account = "Sign-ins", "Session", "Account"
 	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
-	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal.", codes(ofPassword), g.apiBegin)
+	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal, and count the same: after too many, for the address or from the network, all are refused for a while.", codes(ofPassword), g.apiBegin)
 	handle(g, api, signInsOwn, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is.", nil, g.apiSignIn)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", "Authenticator app: shows the secret, the same one until it is confirmed. Text message: sends a code to the number.", codes(ofTexts), g.apiEnroll)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again.", codes(ofCodes), g.apiConfirm)
@@ -53,7 +53,7 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	describe[Session](api, signedIn, "GET /v1/session", session, "Who is signed in", "The person, how they proved who they are, and until when.")
 	app.Get("/v1/session", g.answerSession)
 	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", "The session is dead everywhere within milliseconds.", nil, g.apiSignOut)
-	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
+	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes. A wrong password counts as one at a sign-in.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
 	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.Conflict}), g.apiStepUpSend)
 	handle(g, api, signedIn, "GET /v1/account", 200, account, "Look at your second factor", "Profile, factors and how many recovery codes are left.", nil, g.apiAccount)
 	handle(g, api, signedIn, "POST /v1/account/factors/totp", 201, account, "Set up or replace your authenticator", "Shows the secret of a new authenticator, the same one until it is confirmed; the one you have works until then. Needs a sign-in with a second factor (or, where you have none, with the password), or a step-up, at most five minutes old.", codes([]contract.Code{contract.StepUpRequired, contract.Forbidden, contract.Conflict}), g.apiBeginTOTP)

@@ -35,6 +35,9 @@ type Settings struct {
 	TrustedProxies []string `env:"TRUSTED_PROXIES" help:"addresses or networks whose X-Forwarded headers count, e.g. 10.0.0.0/8"`
 	Argon2Memory   uint32   `env:"ARGON2_MEMORY_KIB" envDefault:"7168" help:"memory of one password hash in KiB"`
 	Argon2Time     uint32   `env:"ARGON2_ITERATIONS" envDefault:"5" help:"passes of one password hash"`
+
+	PasswordLimitAccount string `env:"PASSWORD_LIMIT_ACCOUNT" envDefault:"10/10m,20/1h,50/24h" help:"how many wrong passwords an account takes; by itself for each network from which the right one came before; off for no limit"`
+	PasswordLimitNetwork string `env:"PASSWORD_LIMIT_NETWORK" envDefault:"400/10m,600/1h,1000/24h" help:"how many wrong passwords are taken from one network (/24, or /64 of IPv6) for accounts whose right password never came from it"`
 }
 
 // Validate returns what is wrong beyond the types.
@@ -61,7 +64,8 @@ func (s *Settings) Validate() []string {
 	if s.Argon2Memory < 64 || s.Argon2Time < 1 {
 		out = append(out, "ARGON2_MEMORY_KIB, ARGON2_ITERATIONS: at least 64 and 1")
 	}
-	return out
+	_, problems := s.limits()
+	return append(out, problems...)
 }
 
 // isLoopback tells whether a host is this machine.
@@ -129,7 +133,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := svc.DB.EnsureIndexes(ctx, directoryIndexes()); err != nil {
+	if err := svc.DB.EnsureIndexes(ctx, append(directoryIndexes(), guessIndexes()...)); err != nil {
 		return nil, err
 	}
 	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
@@ -141,11 +145,13 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	arrivals := newArrivals(g.accounts, svc.Log)
 	g.desk = &desk{
-		accounts: g.accounts, sessions: g.sessions, passwords: hashes, bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
+		accounts: g.accounts, sessions: g.sessions, passwords: hashes, guesses: newGuessRecords(svc.DB), bus: svc.Bus, outbox: svc.Outbox, now: g.now, log: svc.Log,
 		publicURL: settings.PublicURL, reload: g.loadPortals,
 	}
+	limits, _ := settings.limits() // they were read when the settings were checked
+	guesses := newGuesses(g.desk.guesses, limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
 	g.flow = &signIns{
-		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, sessions: g.sessions,
+		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, guesses: guesses, sessions: g.sessions,
 		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
 	}
 	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
@@ -169,6 +175,8 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		return nil, err
 	}
 	svc.Go(arrivals.run)
+	svc.Go(guesses.chores.run)
+	svc.Go(guesses.sweep)
 	svc.Go(g.desk.catchUp)
 	app := g.newApp()
 	g.api = newAPI(app)

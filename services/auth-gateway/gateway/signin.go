@@ -77,6 +77,7 @@ type signIns struct {
 	bus       *bus.Bus
 	accounts  accounts
 	passwords *passwords
+	guesses   *guesses
 	sessions  *sessions
 	seal      fieldSealer
 	now       func() time.Time
@@ -106,7 +107,7 @@ type outcome struct {
 }
 
 // begin checks e-mail address and password and asks policy what this person must do. Unknown address, wrong password
-// and disabled account are the same refusal after the same time.
+// and disabled account are the same refusal after the same time, and count the same.
 func (f *signIns) begin(ctx context.Context, p portal, email string, password secret.String, returnTo string) (outcome, secret.String, error) {
 	address, ok := canonicalEmail(email)
 	if !ok {
@@ -115,16 +116,20 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if password.Empty() {
 		return outcome{}, secret.String{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter password.", Field: "password"}
 	}
-	u, err := f.accounts.byEmail(ctx, p.ID, address)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return outcome{}, secret.String{}, err
-	}
-	match, err := f.passwords.match(ctx, u.Password, password)
+	var u user
+	right, err := f.guesses.try(ctx, p.ID, address, func() (bool, error) {
+		var err error
+		if u, err = f.accounts.byEmail(ctx, p.ID, address); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		match, err := f.passwords.match(ctx, u.Password, password)
+		// A federated person has one door, which is not this one; whoever tries it learns nothing.
+		return match && !u.Disabled && (!u.Federated || p.standsIn()), err
+	})
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
-	// A federated person has one door, which is not this one; whoever tries it learns nothing.
-	if !match || u.Disabled || u.Federated && !p.standsIn() {
+	if !right {
 		return outcome{}, secret.String{}, contract.Refuse(contract.InvalidCredentials, "That email and password do not match.")
 	}
 	d, err := f.decide(ctx, p.ID, profileOf(u))

@@ -193,6 +193,9 @@ const (
 	auditChallengeSelf   Text = "audit.challenge_ended.self"
 	auditLocked          Text = "audit.factor_locked"
 	auditLockedSelf      Text = "audit.factor_locked.self"
+	auditGuesses         Text = "audit.password_guesses"
+	auditGuessesOther    Text = "audit.password_guesses.other"
+	auditGuessesSelf     Text = "audit.password_guesses.self"
 	auditUnlocked        Text = "audit.factor_unlocked"
 	auditUnlockedOther   Text = "audit.factor_unlocked.other"
 	auditUnlockedSelf    Text = "audit.factor_unlocked.self"
@@ -276,6 +279,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"settings_changed":    {auditSettings, auditSettingsOther, auditSettingsOther},
 	"challenge_ended":     {auditChallenge, auditChallengeSelf, auditChallengeSelf},
 	"factor_locked":       {auditLocked, auditLockedSelf, auditLockedSelf},
+	"password_guesses":    {auditGuesses, auditGuessesSelf, auditGuessesOther},
 	"factor_unlocked":     {auditUnlocked, auditUnlockedSelf, auditUnlockedOther},
 	"factor_recovered":    {auditRecovered, auditRecoveredSelf, auditRecoveredSelf},
 	"recovery_codes_made": {auditCodes, auditCodesSelf, auditCodesSelf},

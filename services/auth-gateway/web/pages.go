@@ -95,13 +95,14 @@ type Field struct{ Name, Value string }
 
 // SignIn is GET and POST /sign-in: fields email, password, return.
 type SignIn struct {
-	Return        string // carried in the hidden field "return"
-	Email         string // prefilled
-	EmailError    Text   // EmailInvalid
-	PasswordError Text   // PasswordMissing
-	Error         Text   // WrongPassword, or TooManySignIns
-	Notice        Text   // SignedOut, NumberConfirmed, SignInExpired, ...
-	Refusal       Text   // why a provider did not lead in: ProviderUnknown, ProviderDomain, ...
+	Return        string    // carried in the hidden field "return"
+	Email         string    // prefilled
+	EmailError    Text      // EmailInvalid
+	PasswordError Text      // PasswordMissing
+	Error         Text      // WrongPassword, PasswordLimit or NetworkLimit
+	Until         time.Time // when another password is taken, after the last two
+	Notice        Text      // SignedOut, NumberConfirmed, SignInExpired, ...
+	Refusal       Text      // why a provider did not lead in: ProviderUnknown, ProviderDomain, ...
 	Providers     []Provider
 }
 
@@ -320,6 +321,7 @@ type StepUpFields struct {
 	Delivery      Delivery
 	ResendIn      int
 	PasswordError Text
+	PasswordUntil time.Time // when another one is taken
 	CodeError     Text
 	AttemptsLeft  int
 	LockedUntil   time.Time

@@ -65,6 +65,8 @@ func Preview() map[string]struct {
 	all := map[string]fixture{
 		"sign-in":                  {out, SignIn{Return: "/invoices"}},
 		"sign-in-wrong":            {out, SignIn{Email: "agent@demo.test", Error: WrongPassword}},
+		"sign-in-limited":          {out, SignIn{Email: "agent@demo.test", Error: PasswordLimit, Until: in(9 * time.Minute)}},
+		"sign-in-limited-network":  {out, SignIn{Email: "agent@demo.test", Error: NetworkLimit, Until: in(9 * time.Minute)}},
 		"sign-in-missing":          {out, SignIn{EmailError: EmailInvalid, PasswordError: PasswordMissing}},
 		"sign-in-no-password":      {out, SignIn{Email: "agent@demo.test", PasswordError: PasswordMissing}},
 		"sign-in-signed-out":       {out, SignIn{Notice: SignedOut}},
@@ -157,6 +159,7 @@ func Preview() map[string]struct {
 		}},
 		"step-up-provider": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Provider: &Provider{"Microsoft", "/account/step-up/with/microsoft?for=%2Fadmin"}}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-proved":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Proved: true}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
+		"step-up-limited":  {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, PasswordError: PasswordLimit, PasswordUntil: in(9 * time.Minute)}, Action: "/account/step-up"}},
 		"step-up-locked":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, LockedUntil: in(2 * time.Minute)}, Action: "/account/step-up"}},
 		"step-up-password": {as, StepUp{StepUpFields: StepUpFields{PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/factors/totp"}},
 		"enable-sms":       {contact, EnableSMS{}},

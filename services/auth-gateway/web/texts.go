@@ -22,7 +22,8 @@ const (
 	PasswordMissing Text = "error.password_missing"
 	WrongPassword   Text = "error.wrong_password"
 	PasswordWrong   Text = "error.password_wrong" // in a step-up, where the person is known
-	TooManySignIns  Text = "error.too_many_sign_ins"
+	PasswordLimit   Text = "error.password_limit"
+	NetworkLimit    Text = "error.password_limit_network"
 	FormExpired     Text = "error.form_expired"
 )
 

@@ -156,6 +156,9 @@ func (v view) refuse(c catalogue, e Text, left int, until time.Time, offset time
 	return r
 }
 
+// Again is when a password is taken again.
+func (v view) Again(at time.Time) refusal { return v.refuse(nil, "", 0, at, 0) }
+
 // Refusal finds the fields on the page.
 func (v view) Refusal() refusal {
 	c := textsOf(v.Lang)

@@ -3,7 +3,6 @@ package sms
 import (
 	"time"
 
-	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/lockout"
 )
@@ -123,10 +122,4 @@ type budget struct {
 	Sent int    `bson:"sent"`
 	// Told are the letters that told that it is spent, by themselves.
 	Told map[string]string `bson:"told,omitempty"`
-}
-
-// idleMeter is what must be known of a meter before it is removed.
-type idleMeter struct {
-	ID     string                `bson:"_id"`
-	Outbox map[string]bus.Letter `bson:"outbox"`
 }

@@ -12,6 +12,7 @@ import (
 
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 	"sallyport/pkg/service/servicetest"
 )
 
@@ -34,7 +35,7 @@ type town struct {
 	rules     guards
 	countries Countries
 	people    map[int]*sends
-	meters    map[string]*meter
+	meters    map[string]meter.Counts
 	traffic   map[string]*traffic
 	now       time.Time
 	events    events
@@ -65,7 +66,7 @@ func (e *events) Pop() any     { old := *e; x := old[len(old)-1]; *e = old[:len(
 
 func newTown(rules guards, countries Countries, seed uint64) *town {
 	return &town{
-		rules: rules, countries: countries, people: make(map[int]*sends), meters: make(map[string]*meter), traffic: make(map[string]*traffic),
+		rules: rules, countries: countries, people: make(map[int]*sends), meters: make(map[string]meter.Counts), traffic: make(map[string]*traffic),
 		now: time.Date(2026, 3, 12, 8, 45, 0, 0, time.UTC), random: rand.New(rand.NewPCG(seed, 7)),
 		asked: make(map[bool]int), sent: map[bool]map[string]int{true: {}, false: {}}, refused: map[bool]map[contract.Guard]int{true: {}, false: {}},
 	}
@@ -115,7 +116,7 @@ func (w *town) ask(x asking, typed time.Duration) bool {
 	}
 	t := w.traffic[x.where]
 	if t == nil {
-		t = &traffic{Sent: buckets{}, Answered: buckets{}}
+		t = &traffic{Sent: meter.Buckets{}, Answered: meter.Buckets{}}
 		w.traffic[x.where] = t
 	}
 	if t.stopped(w.now) {
@@ -129,20 +130,20 @@ func (w *town) ask(x asking, typed time.Duration) bool {
 	at := w.now
 	back := func() {
 		for _, g := range counted {
-			w.meters[string(g)+meters[g]].add(w.rules.limits[g], at, -1)
+			w.meters[string(g)+meters[g]].Add(w.rules.limits[g], at, -1)
 		}
 	}
 	for _, g := range []contract.Guard{contract.GuardNumber, contract.GuardPrefix, contract.GuardNetwork, contract.GuardCountry, contract.GuardPortal} {
 		m := w.meters[string(g)+meters[g]]
 		if m == nil {
-			m = &meter{}
+			m = make(meter.Counts)
 			w.meters[string(g)+meters[g]] = m
 		}
-		if _, _, reached := m.reached(w.rules.limits[g], w.now); reached {
+		if _, _, reached := m.Reached(w.rules.limits[g], w.now); reached {
 			back()
 			return refuse(g)
 		}
-		m.add(w.rules.limits[g], w.now, 1)
+		m.Add(w.rules.limits[g], w.now, 1)
 		counted = append(counted, g)
 	}
 	*p = p.with(w.now, "c", "f")
@@ -157,13 +158,13 @@ func (w *town) ask(x asking, typed time.Duration) bool {
 			if at.Before(t.Since) {
 				return
 			}
-			t.Sent[hours.bucket(w.now)]++
+			t.Sent[hours.Bucket(w.now)]++
 			if answered {
-				t.Answered[hours.bucket(w.now)]++
+				t.Answered[hours.Bucket(w.now)]++
 			}
 			if sent, got := t.fared(w.now); w.rules.conversion.broken(sent, got) {
 				rest := t.next(w.now)
-				*t = traffic{Sent: buckets{}, Answered: buckets{}, Stops: t.Stops + 1, Rest: int64(rest.Seconds()), StoppedUntil: w.now.Add(rest), Since: w.now.Add(rest)}
+				*t = traffic{Sent: meter.Buckets{}, Answered: meter.Buckets{}, Stops: t.Stops + 1, Rest: int64(rest.Seconds()), StoppedUntil: w.now.Add(rest), Since: w.now.Add(rest)}
 				w.stops = append(w.stops, fmt.Sprintf("%s at %s for %v", x.where, w.now.Format(time.TimeOnly), rest))
 			}
 		}
@@ -290,7 +291,7 @@ func TestAPumpingAttackBesideHonestTraffic(t *testing.T) {
 		return w
 	}
 	rules := usual(t)
-	before := guards{limits: map[contract.Guard]Limits{contract.GuardPerson: {{5, 10 * time.Minute}}}}
+	before := guards{limits: map[contract.Guard]meter.Limits{contract.GuardPerson: {{Most: 5, Window: 10 * time.Minute}}}}
 	with := attack(rules, Countries(where[:6]), true)
 	asked := with.asked[false]
 	n, usd := cost(with.sent[false])

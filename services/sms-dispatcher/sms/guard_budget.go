@@ -8,6 +8,7 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 )
 
 // budgetLeft is how many texts of today's budget are left; limited is false where none is set.
@@ -26,7 +27,7 @@ func (d *dispatcher) askBudget(ctx context.Context, who contract.Account, now ti
 	if err != nil || !limited || left > 0 {
 		return err
 	}
-	l := Limit{Most: d.settings.DailyBudget, Window: day}
+	l := meter.Limit{Most: d.settings.DailyBudget, Window: meter.Day}
 	id := limitedID(contract.GuardBudget, who.Portal, l, now)
 	if b.Told[id] == "" {
 		d.tellLimit(ctx, id, who, contract.GuardBudget, "", l, now, func(letter bus.Letter) error {
@@ -36,7 +37,7 @@ func (d *dispatcher) askBudget(ctx context.Context, who contract.Account, now ti
 	if d.lets(contract.GuardBudget) {
 		return nil
 	}
-	return overLimit(contract.GuardBudget, now.Truncate(day).Add(day).Sub(now))
+	return overLimit(contract.GuardBudget, now.Truncate(meter.Day).Add(meter.Day).Sub(now))
 }
 
 // spend takes one text from the day's budget, before the call; false means that none is left. A budget that is only

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport/pkg/meter"
 )
 
 // Conversion stops a country when, of at least Least texts that were handed over and whose codes are over, less than
@@ -35,11 +37,11 @@ func (c Conversion) broken(sent, answered int) bool {
 const (
 	// firstStop is how long a country is stopped; longer each time, up to longestStop, if it comes again within a day.
 	firstStop   = time.Hour
-	longestStop = day
+	longestStop = meter.Day
 )
 
 // hours are the buckets of texts that are over.
-var hours = Limit{Window: day}
+var hours = meter.Limit{Window: meter.Day}
 
 // traffic is how the texts of one portal to one country fare. Its _id is portal "/" country.
 type traffic struct {
@@ -47,8 +49,8 @@ type traffic struct {
 	Portal  string `bson:"portal"`
 	Country string `bson:"country"`
 	// Sent counts texts that were handed over and whose code is over, Answered those of them whose code was typed.
-	Sent     buckets `bson:"sent"`
-	Answered buckets `bson:"answered"`
+	Sent     meter.Buckets `bson:"sent"`
+	Answered meter.Buckets `bson:"answered"`
 	// Since: texts that were asked for earlier do not count, so that a stop is not followed by another for the same texts.
 	Since time.Time `bson:"since"`
 	// Stops counts them; a new one is written under the condition that it is still what it was decided from.
@@ -65,14 +67,14 @@ type traffic struct {
 
 // fared counts the texts of the last 24 hours.
 func (t traffic) fared(now time.Time) (sent, answered int) {
-	return hours.sum(t.Sent, now), hours.sum(t.Answered, now)
+	return hours.Sum(t.Sent, now), hours.Sum(t.Answered, now)
 }
 
 func (t traffic) stopped(now time.Time) bool { return now.Before(t.StoppedUntil) }
 
 // next is how long a stop that begins now lasts.
 func (t traffic) next(now time.Time) time.Duration {
-	if t.Stops == 0 || now.Sub(t.StoppedUntil) >= day {
+	if t.Stops == 0 || now.Sub(t.StoppedUntil) >= meter.Day {
 		return firstStop
 	}
 	return min(2*time.Duration(t.Rest)*time.Second, longestStop)
@@ -81,10 +83,10 @@ func (t traffic) next(now time.Time) time.Duration {
 // stale are the fields of hours that count no more.
 func (t traffic) stale(now time.Time) []string {
 	var out []string
-	for _, name := range hours.stale(t.Sent, now) {
+	for _, name := range hours.Stale(t.Sent, now) {
 		out = append(out, "sent."+name)
 	}
-	for _, name := range hours.stale(t.Answered, now) {
+	for _, name := range hours.Stale(t.Answered, now) {
 		out = append(out, "answered."+name)
 	}
 	return out

@@ -14,11 +14,9 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 	"sallyport/pkg/seal"
 )
-
-// manyStale is how many buckets that count no more a document keeps before they are removed by a write of their own.
-const manyStale = 12
 
 // metered is what a limit is about.
 type metered struct {
@@ -99,21 +97,19 @@ func (d *dispatcher) ask(ctx context.Context, req contract.SMSOpenRequest, n num
 	}
 	for i, s := range subjects {
 		limits := d.guards.limits[s.guard]
-		before, err := d.records.count(ctx, s.meter, limits, now)
+		before, err := d.records.meters.Count(ctx, s.meter, limits, now)
 		if err != nil {
 			return nil, err // whether it was counted is not known: at worst it counts until its window is over
 		}
-		if stale := before.stale(now); len(stale) >= manyStale {
-			if err := d.records.prune(ctx, s.meter, stale); err != nil {
-				d.log.Warn("old counts not removed", slog.Any("error", err))
-			}
+		if err := d.records.meters.Prune(ctx, before, now); err != nil {
+			d.log.Warn("old counts not removed", slog.Any("error", err))
 		}
-		l, free, reached := before.reached(limits, now)
+		l, free, reached := before.Counts.Reached(limits, now)
 		if !reached {
 			continue
 		}
 		id := limitedID(s.guard, s.meter, l, now)
-		if before.Told[l.name()] != id {
+		if before.Told[l.Name()] != id {
 			d.tellLimit(ctx, id, req.Account, s.guard, s.shown, l, now, func(letter bus.Letter) error {
 				return d.records.tellMeter(ctx, s.meter, l, letter)
 			})
@@ -140,19 +136,19 @@ func (d *dispatcher) lets(g contract.Guard) bool {
 // takeBack takes back what a call has counted that let no text through. What fails counts until its window is over.
 func (d *dispatcher) takeBack(ctx context.Context, counted []metered, at time.Time) {
 	for _, s := range counted {
-		if err := d.records.takeBack(ctx, s.meter, d.guards.limits[s.guard], at); err != nil {
+		if err := d.records.meters.TakeBack(ctx, s.meter, d.guards.limits[s.guard], at); err != nil {
 			d.log.Warn("a text that was not let through counts", slog.String("guard", string(s.guard)), slog.Any("error", err))
 		}
 	}
 }
 
 // limitedID names the news that a limit was reached: one for each guard, subject and stretch of its window.
-func limitedID(g contract.Guard, of string, l Limit, now time.Time) string {
-	return fmt.Sprintf("limited-%s-%s-%s-%d", g, shortHash(of), l.name(), l.stretch(now))
+func limitedID(g contract.Guard, of string, l meter.Limit, now time.Time) string {
+	return fmt.Sprintf("limited-%s-%s-%s-%d", g, shortHash(of), l.Name(), l.Stretch(now))
 }
 
 // tellLimit tells that a limit was reached. The refusal does not wait for it to work: it is told at the next one.
-func (d *dispatcher) tellLimit(ctx context.Context, id string, who contract.Account, g contract.Guard, shown string, l Limit, now time.Time, write func(bus.Letter) error) {
+func (d *dispatcher) tellLimit(ctx context.Context, id string, who contract.Account, g contract.Guard, shown string, l meter.Limit, now time.Time, write func(bus.Letter) error) {
 	letter, err := bus.NewLetter(ctx, contract.TextsLimited, id, contract.LimitFact{
 		Account: who, Guard: g, Subject: shown, Limit: l.Most, WindowSeconds: int(l.Window.Seconds()), Recorded: d.guards.recorded[g], At: now,
 	}, now)

@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 )
 
 // guards are the rules against abuse, as they are set.
 type guards struct {
-	limits     map[contract.Guard]Limits
+	limits     map[contract.Guard]meter.Limits
 	conversion Conversion
 	// recorded are those that only record.
 	recorded map[contract.Guard]bool
@@ -21,7 +22,7 @@ type guards struct {
 
 // guards reads the rules, and says what is wrong with them.
 func (s Settings) guards() (guards, []string) {
-	g := guards{limits: make(map[contract.Guard]Limits), recorded: make(map[contract.Guard]bool), prices: make(map[string]float64)}
+	g := guards{limits: make(map[contract.Guard]meter.Limits), recorded: make(map[contract.Guard]bool), prices: make(map[string]float64)}
 	var problems []string
 	add := func(name string, err error) {
 		if err != nil {
@@ -39,8 +40,8 @@ func (s Settings) guards() (guards, []string) {
 		{"SMS_LIMIT_COUNTRY", s.LimitCountry, contract.GuardCountry},
 		{"SMS_LIMIT_PORTAL", s.LimitPortal, contract.GuardPortal},
 	} {
-		limits, err := parseLimits(one.text)
-		if one.guard == contract.GuardPerson && slices.ContainsFunc(limits, func(l Limit) bool { return l.Most > mostPerson }) {
+		limits, err := meter.Parse(one.text)
+		if one.guard == contract.GuardPerson && slices.ContainsFunc(limits, func(l meter.Limit) bool { return l.Most > mostPerson }) {
 			err = fmt.Errorf("a person's limit is at most %d", mostPerson)
 		}
 		add(one.name, err)
@@ -70,7 +71,7 @@ func (s Settings) guards() (guards, []string) {
 
 // usualGuards are those of the default settings, for who works without any.
 func usualGuards() guards {
-	return guards{limits: map[contract.Guard]Limits{contract.GuardPerson: usualPerson}}
+	return guards{limits: map[contract.Guard]meter.Limits{contract.GuardPerson: usualPerson}}
 }
 
 // otherCountry is the label of every country that is not listed, so that the labels are a closed set.

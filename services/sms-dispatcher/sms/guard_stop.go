@@ -12,6 +12,7 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/store"
 )
 
 // shortHash is a name for what may stand in no field's name.
@@ -82,7 +83,7 @@ func (d *dispatcher) countOver(ctx context.Context, c challenge, answered bool, 
 	if err != nil || !counts {
 		return err
 	}
-	if stale := t.stale(now); len(stale) >= manyStale {
+	if stale := t.stale(now); len(stale) >= store.ManyStale {
 		if err := d.records.pruneTraffic(ctx, t.ID, stale); err != nil {
 			d.log.Warn("old counts not removed", slog.Any("error", err))
 		}
@@ -124,7 +125,7 @@ func (d *dispatcher) watch(ctx context.Context) {
 		}
 		d.lookAtBudget(ctx)
 		if n%idleEvery == 0 {
-			if err := d.forgetIdle(ctx); err != nil && ctx.Err() == nil {
+			if err := d.records.meters.DropIdle(ctx, d.now()); err != nil && ctx.Err() == nil {
 				d.log.Warn("idle meters not removed", slog.Any("error", err))
 			}
 		}
@@ -151,32 +152,6 @@ func (d *dispatcher) lookAtStops(ctx context.Context) error {
 	}
 	for _, country := range d.settings.Countries.labels() {
 		d.metrics.stopped.WithLabelValues(country).Set(float64(portals[country]))
-	}
-	return nil
-}
-
-// forgetIdle removes meters that have counted nothing for longer than any window.
-func (d *dispatcher) forgetIdle(ctx context.Context) error {
-	const batches, idleMost = 20, 500 // the rest comes with the next look
-	since := d.now().Add(-idleMeters)
-	for range batches {
-		idle, err := d.records.idle(ctx, since, idleMost)
-		if err != nil {
-			return err
-		}
-		removed := 0
-		for _, m := range idle {
-			if len(m.Outbox) > 0 {
-				continue // it has something to tell yet
-			}
-			removed++
-			if err := d.records.drop(ctx, m.ID, since); err != nil {
-				return err
-			}
-		}
-		if removed < idleMost {
-			return nil
-		}
 	}
 	return nil
 }

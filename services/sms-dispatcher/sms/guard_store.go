@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/meter"
 	"sallyport/pkg/store"
 )
 
@@ -15,14 +16,12 @@ const (
 	metersName  = "meters"
 	trafficName = "traffic"
 	budgetsName = "budgets"
-	// idleMeters is how long a meter may be idle before it is removed: longer than the longest window.
-	idleMeters = day + time.Hour
 )
 
 // guardIndexes serve the queries below.
 func guardIndexes() []store.Index {
 	return []store.Index{
-		{Collection: metersName, Name: "used", Keys: bson.D{field("used", 1)}},
+		store.MetersIndex(metersName),
 		{Collection: trafficName, Name: "portal_country", Keys: bson.D{field("portal", 1), field("country", 1)}},
 		{Collection: trafficName, Name: "stopped_until", Keys: bson.D{field("stopped_until", 1)}},
 	}
@@ -38,58 +37,9 @@ func add(names []string, n int) bson.E {
 
 // --- meters
 
-// count counts one text and returns the meter as it was before. Of any number of texts that are counted at once each
-// sees those before it, so that no more find room than there is.
-func (r *records) count(ctx context.Context, id string, limits Limits, now time.Time) (meter, error) {
-	for range 2 {
-		before, err := r.meters.Apply(ctx, id, store.Change{
-			Update: bson.D{add(limits.fields(now), 1), set(field("used", now))}, Before: true,
-		})
-		if !errors.Is(err, store.ErrNotFound) {
-			return before, err
-		}
-		err = r.meters.Insert(ctx, meter{ID: id, Counts: map[string]buckets{}, Told: map[string]string{}, Used: now})
-		if err != nil && !errors.Is(err, store.ErrExists) {
-			return meter{}, err
-		}
-	}
-	return meter{}, errors.New("a meter disappears as soon as it is made")
-}
-
-// takeBack takes back what this call has counted.
-func (r *records) takeBack(ctx context.Context, id string, limits Limits, at time.Time) error {
-	_, err := r.meters.Update(ctx, id, store.Change{Update: bson.D{add(limits.fields(at), -1)}})
-	return err
-}
-
-// giveBack counts a text of some time ago no more. What is not in the meter (the limits were set anew) is left alone.
-func (r *records) giveBack(ctx context.Context, id string, limits Limits, at time.Time) error {
-	fields := limits.fields(at)
-	guard := func(fields []string) bson.D {
-		var d bson.D
-		for _, name := range fields {
-			d = append(d, field(name, cond("$gt", 0)))
-		}
-		return d
-	}
-	if len(fields) == 0 {
-		return nil
-	}
-	ok, err := r.meters.Update(ctx, id, store.Change{Guard: guard(fields), Update: bson.D{add(fields, -1)}})
-	if ok || err != nil || len(fields) == 1 {
-		return err
-	}
-	for _, one := range fields { // the shorter window is over, and its bucket may be gone
-		if _, err := r.meters.Update(ctx, id, store.Change{Guard: guard([]string{one}), Update: bson.D{add([]string{one}, -1)}}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // tellMeter puts the news that a limit was reached into its meter, and sends it.
-func (r *records) tellMeter(ctx context.Context, id string, l Limit, letter bus.Letter) error {
-	return r.tellIn(ctx, metersName, id, "told."+l.name(), letter)
+func (r *records) tellMeter(ctx context.Context, id string, l meter.Limit, letter bus.Letter) error {
+	return r.tellIn(ctx, metersName, id, "told."+l.Name(), letter)
 }
 
 // tellPerson does the same for the limit of a person.
@@ -114,7 +64,7 @@ func (r *records) tellIn(ctx context.Context, collection, id, mark string, lette
 	var err error
 	switch collection {
 	case metersName:
-		ok, err = r.meters.Update(ctx, id, change)
+		ok, err = r.meters.Docs.Update(ctx, id, change)
 	case phonesName:
 		ok, err = r.people.Update(ctx, id, change)
 	default:
@@ -126,23 +76,6 @@ func (r *records) tellIn(ctx context.Context, collection, id, mark string, lette
 	return err
 }
 
-// prune removes buckets that count no more.
-func (r *records) prune(ctx context.Context, id string, stale []string) error {
-	_, err := r.meters.Update(ctx, id, store.Change{Update: bson.D{unset(stale...)}})
-	return err
-}
-
-// idle lists meters that have counted nothing since then.
-func (r *records) idle(ctx context.Context, since time.Time, limit int64) ([]idleMeter, error) {
-	return r.idleMeters.Query(ctx, bson.D{field("used", cond("$lt", since))}, bson.D{field("used", 1)}, limit)
-}
-
-// drop removes a meter if it has counted nothing since then.
-func (r *records) drop(ctx context.Context, id string, since time.Time) error {
-	_, err := r.meters.DeleteIf(ctx, id, bson.D{field("used", cond("$lt", since))})
-	return err
-}
-
 // --- countries
 
 func trafficID(portal, country string) string { return portal + "/" + country }
@@ -151,9 +84,9 @@ func trafficID(portal, country string) string { return portal + "/" + country }
 // asked for before the country was stopped.
 func (r *records) over(ctx context.Context, c challenge, answered bool, now time.Time) (traffic, bool, error) {
 	id := trafficID(c.Portal, c.Region)
-	counts := []string{"sent." + hours.bucket(now)}
+	counts := []string{"sent." + hours.Bucket(now)}
 	if answered {
-		counts = append(counts, "answered."+hours.bucket(now))
+		counts = append(counts, "answered."+hours.Bucket(now))
 	}
 	for range 2 {
 		t, err := r.traffic.Apply(ctx, id, store.Change{
@@ -163,7 +96,7 @@ func (r *records) over(ctx context.Context, c challenge, answered bool, now time
 			return t, err == nil, err
 		}
 		err = r.traffic.Insert(ctx, traffic{
-			ID: id, Portal: c.Portal, Country: c.Region, Sent: buckets{}, Answered: buckets{}, Since: time.UnixMilli(0), StoppedUntil: time.UnixMilli(0),
+			ID: id, Portal: c.Portal, Country: c.Region, Sent: meter.Buckets{}, Answered: meter.Buckets{}, Since: time.UnixMilli(0), StoppedUntil: time.UnixMilli(0),
 		})
 		if errors.Is(err, store.ErrExists) {
 			continue
@@ -189,7 +122,7 @@ func (r *records) stop(ctx context.Context, was, next traffic, letter bus.Letter
 	fields := []bson.E{
 		field("stops", next.Stops), field("stopped_until", next.StoppedUntil), field("rest", next.Rest), field("since", next.Since),
 		field("led_sent", next.LedSent), field("led_answered", next.LedAnswered), field("recorded", next.Recorded),
-		field("sent", buckets{}), field("answered", buckets{}),
+		field("sent", meter.Buckets{}), field("answered", meter.Buckets{}),
 	}
 	ok, err := r.traffic.Update(ctx, was.ID, store.Change{
 		Guard: bson.D{field("stops", was.Stops)}, Update: bson.D{set(append(fields, store.Put(letter)...)...)},
@@ -206,7 +139,7 @@ func (r *records) resume(ctx context.Context, was traffic, now time.Time, letter
 		return false, err
 	}
 	fields := []bson.E{
-		field("stopped_until", now), field("since", now), field("sent", buckets{}), field("answered", buckets{}),
+		field("stopped_until", now), field("since", now), field("sent", meter.Buckets{}), field("answered", meter.Buckets{}),
 	}
 	return r.traffic.Update(ctx, was.ID, store.Change{
 		Guard:  bson.D{field("stops", was.Stops), field("stopped_until", was.StoppedUntil)},

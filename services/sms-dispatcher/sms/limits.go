@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 )
 
 // The limits of texting one person, whatever the sign-in, the number or the door.
@@ -25,7 +26,7 @@ const (
 )
 
 // usualPerson are the limits of a person that are set by default.
-var usualPerson = Limits{{5, 10 * time.Minute}, {15, day}}
+var usualPerson = meter.Limits{{Most: 5, Window: 10 * time.Minute}, {Most: 15, Window: meter.Day}}
 
 // sends is what is remembered of one person's texts. Serial counts them for ever; a new one is written under the
 // condition that Serial is still what the decision was made from, so that two decisions cannot both hold.
@@ -47,7 +48,7 @@ type sent struct {
 
 // next tells when the person may be texted again, and what a try before that is refused with: by which limit, if it is
 // one.
-func (s sends) next(limits Limits) (at time.Time, refusal contract.Code, by Limit) {
+func (s sends) next(limits meter.Limits) (at time.Time, refusal contract.Code, by meter.Limit) {
 	var unanswered []sent
 	for _, t := range s.Recent {
 		if t.N > s.Forgiven {
@@ -64,13 +65,13 @@ func (s sends) next(limits Limits) (at time.Time, refusal contract.Code, by Limi
 		}
 		at, refusal = last.Add(resendWait(level)), contract.TooSoon
 	}
-	limit := func(texts []sent, l Limit) {
+	limit := func(texts []sent, l meter.Limit) {
 		n := len(texts)
 		if n < l.Most {
 			return
 		}
 		if free := texts[n-l.Most].At.Add(l.Window); texts[n-1].At.Before(free) {
-			if by == (Limit{}) || !free.Before(at) {
+			if by == (meter.Limit{}) || !free.Before(at) {
 				by = l
 			}
 			at, refusal = later(at, free), contract.RateLimited
@@ -79,20 +80,20 @@ func (s sends) next(limits Limits) (at time.Time, refusal contract.Code, by Limi
 	for _, l := range limits {
 		limit(unanswered, l)
 	}
-	limit(s.Recent, Limit{mostTexts, window})
+	limit(s.Recent, meter.Limit{Most: mostTexts, Window: window})
 	return at, refusal, by
 }
 
 // allowed is nil if the person may be texted now; by is the limit that refuses, if it is one.
-func (s sends) allowed(limits Limits, now time.Time) (refused *contract.Error, by Limit) {
+func (s sends) allowed(limits meter.Limits, now time.Time) (refused *contract.Error, by meter.Limit) {
 	at, refusal, by := s.next(limits)
 	switch wait := at.Sub(now); {
 	case wait <= 0:
-		return nil, Limit{}
+		return nil, meter.Limit{}
 	case refusal == contract.RateLimited:
 		return overLimit(contract.GuardPerson, wait), by
 	default:
-		return contract.Wait(refusal, wait, "Please wait a moment before you ask for another code."), Limit{}
+		return contract.Wait(refusal, wait, "Please wait a moment before you ask for another code."), meter.Limit{}
 	}
 }
 
@@ -100,7 +101,7 @@ func (s sends) allowed(limits Limits, now time.Time) (refused *contract.Error, b
 func (s sends) with(now time.Time, challenge, flow string) sends {
 	recent := slices.DeleteFunc(slices.Clone(s.Recent), func(t sent) bool {
 		age := now.Sub(t.At)
-		return age >= day || age >= window && t.N <= s.Forgiven
+		return age >= meter.Day || age >= window && t.N <= s.Forgiven
 	})
 	s.Serial++
 	recent = recent[max(len(recent)+1-mostKept, 0):]

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/meter"
 	"sallyport/pkg/secret"
 )
 
@@ -331,7 +332,7 @@ func TestB24NoMoreThanFiveInTenMinutes(t *testing.T) {
 			if (refused == nil) == now.Before(next) {
 				t.Fatal("next and allowed disagree")
 			}
-			if refused != nil && (refused.Code == contract.RateLimited) != (by != Limit{}) {
+			if refused != nil && (refused.Code == contract.RateLimited) != (by != meter.Limit{}) {
 				t.Fatalf("%v by %v", refused, by)
 			}
 			if refused != nil {

@@ -12,8 +12,8 @@ func (d *dispatcher) settle(ctx context.Context, c challenge) error {
 	out := answered || c.State == stateSent
 	unsent := c.Ambiguous == 0 && (c.State == stateFailed || c.Attempts == 0)
 	if answered || !out && unsent {
-		for _, meter := range c.Meters {
-			if err := d.records.giveBack(ctx, meter, d.guards.limits[guardOf(meter)], c.CountedAt); err != nil {
+		for _, id := range c.Meters {
+			if err := d.records.meters.GiveBack(ctx, id, d.guards.limits[guardOf(id)], c.CountedAt, 1); err != nil {
 				return err
 			}
 		}

@@ -24,8 +24,7 @@ type records struct {
 	people     store.Collection[person]
 	challenges store.Collection[challenge]
 	budgets    store.Collection[budget]
-	meters     store.Collection[meter]
-	idleMeters store.Collection[idleMeter] // the same documents
+	meters     store.Meters
 	traffic    store.Collection[traffic]
 	outbox     *store.Outbox
 }
@@ -41,7 +40,7 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 	return &records{
 		people: store.Of[person](db, phonesName), challenges: store.Of[challenge](db, challengesName),
 		budgets: store.Of[budget](db, budgetsName), outbox: outbox,
-		meters: store.Of[meter](db, metersName), idleMeters: store.Of[idleMeter](db, metersName), traffic: store.Of[traffic](db, trafficName),
+		meters: store.MetersOf(db, metersName), traffic: store.Of[traffic](db, trafficName),
 	}, err
 }
 

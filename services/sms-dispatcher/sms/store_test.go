@@ -50,6 +50,20 @@ func TestB35EachListHasItsIndex(t *testing.T) {
 	}
 }
 
+// meterIDs are the names of all meters.
+func meterIDs(t *testing.T, r *records) []string {
+	t.Helper()
+	all, err := r.meters.Docs.Query(t.Context(), bson.D{}, bson.D{{Key: "_id", Value: 1}}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, m := range all {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
 // Whether a code is typed before, while or after its text's outcome is written: the challenge is due at once then, and
 // half a minute later otherwise. Nobody's texts count as unanswered for minutes because the answer came fast.
 func TestATypedCodeIsDueAtOnce(t *testing.T) {
