@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 )
@@ -51,7 +53,10 @@ type Bus struct {
 	metrics  *metrics
 	slots    int
 	replicas int
-	closed   chan struct{}
+	// makes is true for the keeper, and on a bus without users, where everybody may make streams, buckets and consumers.
+	// Everybody else finds what [Prepare] made.
+	makes  bool
+	closed chan struct{}
 
 	mu        sync.Mutex
 	subs      []*nats.Subscription
@@ -67,7 +72,8 @@ const (
 	attemptTimeout = 900 * time.Millisecond
 )
 
-// Connect dials until ctx ends and makes sure of the streams. An unreachable server is an error that names the URL.
+// Connect dials until ctx ends and makes sure of the streams. An unreachable server is an error that names the URL; so
+// are streams that are missing and that this user may not make.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b, err := Visit(ctx, o)
 	if err != nil {
@@ -94,15 +100,14 @@ func Visit(ctx context.Context, o Options) (*Bus, error) {
 	if b.slots == 0 {
 		b.slots = 64
 	}
-	opts := []nats.Option{
-		nats.Name(string(o.Name)),
+	opts := append(o.identity(),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		// While the server is away a request must fail at once, not wait in a buffer.
 		nats.ReconnectBufSize(-1),
-		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.Timeout(2 * time.Second),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
+		nats.Timeout(2*time.Second),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -117,13 +122,7 @@ func Visit(ctx context.Context, o Options) (*Bus, error) {
 			}
 			o.Log.Warn("bus error", slog.String("subject", subject), slog.Any("error", err))
 		}),
-	}
-	if o.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(o.CredsFile))
-	}
-	if o.User != "" {
-		opts = append(opts, nats.UserInfo(o.User, o.Password.Reveal()))
-	}
+	)
 	var err error
 	for {
 		if b.nc, err = nats.Connect(o.URL, opts...); err == nil {
@@ -133,11 +132,28 @@ func Visit(ctx context.Context, o Options) (*Bus, error) {
 			return nil, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
 		}
 	}
+	b.makes = !b.nc.AuthRequired()
 	if b.js, err = jetstream.New(b.nc); err != nil {
 		b.nc.Close()
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	return b, nil
+}
+
+// identity is who connects: name, proof and the prefix of its own replies.
+func (o Options) identity() []nats.Option {
+	me := permit.User(o.Name)
+	if slices.Contains(permit.Users(), permit.User(o.User)) {
+		me = permit.User(o.User)
+	}
+	opts := []nats.Option{nats.Name(string(o.Name)), nats.CustomInboxPrefix(permit.Inbox(me))}
+	if o.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredsFile))
+	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password.Reveal()))
+	}
+	return opts
 }
 
 // shown is a list of URLs as an operator may see it: without passwords.
@@ -180,27 +196,6 @@ func asked(ctx context.Context, request func(context.Context) error) error {
 			return err
 		}
 	}
-}
-
-func (b *Bus) ensureStreams(ctx context.Context) error {
-	for _, s := range contract.Streams() {
-		cfg := jetstream.StreamConfig{
-			Name: string(s.Name), Subjects: s.Subjects, Storage: jetstream.FileStorage, Replicas: b.replicas,
-			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, Duplicates: s.Duplicates, MaxMsgSize: maxEvent,
-			Discard: jetstream.DiscardOld,
-		}
-		if s.Name == contract.StreamDead {
-			cfg.MaxMsgSize = maxDead
-		}
-		if s.WorkQueue {
-			// A job that does not fit is refused to its publisher, never pushed out silently.
-			cfg.Retention, cfg.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
-		}
-		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("stream %s: %w", s.Name, err)
-		}
-	}
-	return nil
 }
 
 // Ready tells whether the bus can be used now: connected, and JetStream answers.

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 )
 
@@ -81,6 +83,10 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 	slots := make(chan struct{}, b.slots)
 	answers := newAnswers(512, 5*time.Second)
 	sub, err := b.nc.QueueSubscribe(call.Subject, string(b.name), func(msg *nats.Msg) {
+		if !called(msg, call.Subject) {
+			b.log.Error("not a call", slog.String("subject", call.Subject), slog.String("was", msg.Subject), slog.String("reply", msg.Reply))
+			return
+		}
 		slots <- struct{}{}
 		b.work.Add(1)
 		go func() {
@@ -113,10 +119,21 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 	if err := b.nc.FlushTimeout(2 * time.Second); err != nil {
 		return fmt.Errorf("handle %s: %w", call.Subject, err)
 	}
+	// The server says so in an error of the connection, before it answers the flush.
+	if err := b.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), strconv.Quote(call.Subject)) {
+		return fmt.Errorf("handle %s: %w", call.Subject, err)
+	}
 	b.mu.Lock()
 	b.subs = append(b.subs, sub)
 	b.mu.Unlock()
 	return nil
+}
+
+// called tells a call from what somebody has had others deliver. The server checks what a user publishes, not where that
+// asks for the answer to go: it would bring a stored event here, under the event's own subject, for whoever may fetch
+// events; and a call that names another subject than an inbox would have us publish there what its sender may not.
+func called(msg *nats.Msg, subject string) bool {
+	return msg.Subject == subject && strings.HasPrefix(msg.Reply, permit.Inboxes)
 }
 
 // run calls a handler and makes a message of what it returns, a panic included.

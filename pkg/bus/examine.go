@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 )
 
@@ -18,7 +19,7 @@ type Examination struct {
 	RoundTrip time.Duration
 	// JetStream says why JetStream cannot be used; nil when it can.
 	JetStream error
-	// Kept are the streams and buckets that were asked about, in that order: those of [contract.Streams] first.
+	// Kept are the streams of [contract.Streams] and the buckets of [contract.Buckets].
 	Kept []Kept
 	// DeadLetters is how many messages nobody could use.
 	DeadLetters uint64
@@ -36,17 +37,16 @@ type Kept struct {
 	Err      error
 }
 
+// ErrNotLetIn says that the server does not take this user and password.
+var ErrNotLetIn = errors.New("it does not let us in")
+
 // Examine looks at the bus and changes nothing: unlike [Connect] it makes no streams, and does not wait for a server
 // that is not there. Its error names the URL.
-func Examine(ctx context.Context, o Options, buckets ...string) (Examination, error) {
-	opts := []nats.Option{nats.Name(string(o.Name)), nats.NoReconnect(), nats.Timeout(CallTimeout)}
-	if o.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(o.CredsFile))
+func Examine(ctx context.Context, o Options) (Examination, error) {
+	nc, err := nats.Connect(o.URL, append(o.identity(), nats.NoReconnect(), nats.Timeout(CallTimeout))...)
+	if errors.Is(err, nats.ErrAuthorization) {
+		err = fmt.Errorf("%w (%w)", ErrNotLetIn, err)
 	}
-	if o.User != "" {
-		opts = append(opts, nats.UserInfo(o.User, o.Password.Reveal()))
-	}
-	nc, err := nats.Connect(o.URL, opts...)
 	if err != nil {
 		return Examination{}, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
 	}
@@ -64,26 +64,23 @@ func Examine(ctx context.Context, o Options, buckets ...string) (Examination, er
 	if _, x.JetStream = js.AccountInfo(bound); x.JetStream != nil {
 		return x, nil
 	}
-	names := make([]string, 0, len(contract.Streams())+len(buckets))
-	for _, s := range contract.Streams() {
-		names = append(names, string(s.Name))
-	}
-	for _, b := range buckets {
-		names = append(names, "KV_"+b)
-	}
-	for n, name := range names {
+	look := func(name, stream string) {
 		before := time.Now()
-		k, clock := keptBy(bound, js, name)
+		k, clock := keptBy(bound, js, stream)
 		if k.There {
 			x.Clock, x.Asked = clock, before.Add(time.Since(before)/2)
-			if name == string(contract.StreamDead) {
+			if stream == string(contract.StreamDead) {
 				x.DeadLetters = k.Messages
 			}
 		}
-		if at := n - len(contract.Streams()); at >= 0 {
-			k.Name = buckets[at]
-		}
+		k.Name = name
 		x.Kept = append(x.Kept, k)
+	}
+	for _, s := range contract.Streams() {
+		look(string(s.Name), string(s.Name))
+	}
+	for _, b := range contract.Buckets() {
+		look(b.Name, permit.BucketStream(b.Name))
 	}
 	return x, nil
 }

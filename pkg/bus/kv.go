@@ -44,25 +44,11 @@ const (
 	checkEvery = 100 * time.Millisecond // how soon a lost connection is noticed
 )
 
-// OpenKV makes sure of a bucket. Values vanish maxAge (real time) after their last write; that only sweeps: whoever
-// reads a value decides by the expiry inside it.
-func OpenKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration) (*KV[T], error) {
-	return OpenBoundedKV[T](ctx, b, name, maxAge, 1<<30)
-}
-
-// OpenBoundedKV is [OpenKV] with a bound of its own on all that the bucket holds, in bytes. A full bucket takes no more
-// until something vanishes: for values that strangers can cause, so that they fill no other bucket.
-func OpenBoundedKV[T any](ctx context.Context, b *Bus, name string, maxAge time.Duration, maxBytes int64) (*KV[T], error) {
-	var kv jetstream.KeyValue
-	err := asked(ctx, func(ctx context.Context) (err error) {
-		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: name, TTL: maxAge, Storage: jetstream.FileStorage, Replicas: b.replicas, History: 1,
-			MaxValueSize: 32 << 10, MaxBytes: maxBytes,
-		})
-		return err
-	})
+// OpenKV opens a bucket; on a bus without users it makes sure of it first.
+func OpenKV[T any](ctx context.Context, b *Bus, bucket contract.Bucket) (*KV[T], error) {
+	kv, err := b.bucket(ctx, bucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", name, err)
+		return nil, err
 	}
 	return &KV[T]{kv: kv, bus: b}, nil
 }

@@ -18,7 +18,7 @@ import (
 
 func open(tb testing.TB, b *Bus) *KV[note] {
 	tb.Helper()
-	kv, err := OpenKV[note](tb.Context(), b, "test", time.Hour)
+	kv, err := OpenKV[note](tb.Context(), b, contract.Bucket{Name: "test", MaxAge: time.Hour, MaxBytes: 1 << 30})
 	if err != nil {
 		tb.Fatal(err)
 	}

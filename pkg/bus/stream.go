@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 )
 
@@ -71,17 +71,15 @@ type Delivery[T any] struct {
 	PublishedAt time.Time
 	// Attempt counts deliveries from one.
 	Attempt uint64
-	// InProgress tells the server that the work goes on; call it more often than [ConsumeOptions.AckWait].
+	// InProgress tells the server that the work goes on; call it more often than [AckWait].
 	InProgress func() error
 }
 
 // ConsumeOptions bound a consumer.
 type ConsumeOptions struct {
-	// Workers is how many events are worked on at once, per replica; 8 if zero.
+	// Workers is how many events are worked on at once, per replica; 8 if zero, 512 at most.
 	Workers int
-	// AckWait is when the server gives an unanswered event to somebody else; 30 s if zero.
-	AckWait time.Duration
-	// MaxDeliver is after how many deliveries an event is dead; 20 if zero.
+	// MaxDeliver is after how many deliveries an event is dead; 20 if zero, 1000 at most.
 	MaxDeliver int
 }
 
@@ -106,13 +104,13 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	if o.Workers == 0 {
 		o.Workers = 8
 	}
-	if o.AckWait == 0 {
-		o.AckWait = 30 * time.Second
-	}
 	if o.MaxDeliver == 0 {
 		o.MaxDeliver = 20
 	}
-	name := b.durable(ev.Subject)
+	if o.Workers > mostWorkers || o.MaxDeliver > mostDeliveries {
+		return fmt.Errorf("consumer of %s: %d workers and %d deliveries are more than %d and %d", ev.Subject, o.Workers, o.MaxDeliver, mostWorkers, mostDeliveries)
+	}
+	name := permit.Durable(b.name, ev.Subject)
 	// Work in hand is finished at stop, so its context is not the starter's.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	slots, stopping := make(chan struct{}, o.Workers), make(chan struct{})
@@ -137,17 +135,9 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 		}()
 	}
 	begin := func(ctx context.Context) (jetstream.ConsumeContext, error) {
-		var c jetstream.Consumer
-		err := asked(ctx, func(ctx context.Context) (err error) {
-			c, err = b.js.CreateOrUpdateConsumer(ctx, string(ev.Stream), jetstream.ConsumerConfig{
-				Durable: name, FilterSubject: ev.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.AckWait,
-				// The limit of our own comes first: it writes the dead letter. The server's is a backstop.
-				MaxDeliver: o.MaxDeliver + 5, MaxAckPending: max(1000, 4*o.Workers),
-			})
-			return err
-		})
+		c, err := b.consumer(ctx, string(ev.Stream), name, ev.Subject)
 		if err != nil {
-			return nil, fmt.Errorf("consumer %s: %w", name, err)
+			return nil, err
 		}
 		running, err := c.Consume(take, jetstream.PullMaxMessages(2*o.Workers), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(2*time.Second),
 			jetstream.ConsumeErrHandler(func(running jetstream.ConsumeContext, err error) {
@@ -193,18 +183,13 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	return nil
 }
 
-// durable names the consumer that the replicas of this service share for a subject.
-func (b *Bus) durable(subject string) string {
-	return string(b.name) + "-" + strings.ReplaceAll(strings.TrimPrefix(subject, "sallyport."), ".", "-")
-}
-
 // Backlog tells how much of ev this service, all its replicas together, has not been given yet, and how much it was
 // given and has not answered for. It asks the server each time. A consumer or stream that is gone is an error: its
 // backlog is not known, and not empty either.
 func Backlog[T any](ctx context.Context, b *Bus, ev contract.Event[T]) (pending, unacknowledged uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	c, err := b.js.Consumer(ctx, string(ev.Stream), b.durable(ev.Subject)) // asks for its state, too
+	c, err := b.js.Consumer(ctx, string(ev.Stream), permit.Durable(b.name, ev.Subject)) // asks for its state, too
 	if err != nil {
 		return 0, 0, fmt.Errorf("backlog of %s: %w", ev.Subject, err)
 	}

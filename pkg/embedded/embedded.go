@@ -6,9 +6,9 @@
 //   - [StartStore]: a document store that speaks MongoDB's wire protocol and keeps its data in SQLite files,
 //   - [StartSNS]: an endpoint that speaks Amazon SNS's protocol, keeps the text messages and shows them.
 //
-// NATS and the store are durable: what they acknowledged is on disk and survives kill -9. All three ask nobody who
-// they are, and therefore listen on loopback addresses only; any other address is refused. Data directories are made
-// with mode 0700 and belong to one process at a time.
+// NATS and the store are durable: what they acknowledged is on disk and survives kill -9. The store and SNS ask nobody
+// who they are, and none speaks TLS: all three listen on loopback addresses only; any other address is refused. Data
+// directories are made with mode 0700 and belong to one process at a time.
 package embedded
 
 import (

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/crypto/bcrypt"
+
+	"sallyport/pkg/bus/permit"
 )
 
 // readyWithin bounds the start of an embedded part; recovery of a large JetStream directory is what takes time.
@@ -21,6 +26,9 @@ type NATSOptions struct {
 	Dir  string       // JetStream's files; made if missing, one process at a time
 	Addr string       // loopback host:port; port 0 picks a free one
 	Log  *slog.Logger // nil discards
+	// Users may connect, each with what package permit lets it do, and nobody else; where there are none, anybody may
+	// do anything.
+	Users permit.Passwords
 }
 
 // NATS is a running server. Close it.
@@ -30,7 +38,7 @@ type NATS struct {
 }
 
 // StartNATS starts a NATS server in this process: JetStream in o.Dir with every acknowledged write synced to disk, at
-// most 1 MiB per message, no authentication, no signal handling. It takes clients when it returns, a few milliseconds
+// most 1 MiB per message, no signal handling. It takes clients when it returns, a few milliseconds
 // later (longer when there are large streams to recover, at most 30 s). An address in use, an address that is not
 // loopback and a directory used by another process are errors that name it.
 func StartNATS(o NATSOptions) (*NATS, error) {
@@ -65,7 +73,13 @@ func startNATS(o NATSOptions) (*NATS, error) {
 		return nil, err
 	}
 
+	users, err := natsUsers(o.Users)
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
 	srv, err := server.NewServer(&server.Options{
+		Users:      users,
 		ServerName: "sallyport",
 		Host:       host,
 		Port:       port,
@@ -103,6 +117,27 @@ func startNATS(o NATSOptions) (*NATS, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// natsUsers puts passwords and permissions into the server's terms.
+func natsUsers(passwords permit.Passwords) ([]*server.User, error) {
+	var out []*server.User
+	for _, u := range slices.Sorted(maps.Keys(passwords)) {
+		// Random passwords need no slow hash; the server wants one.
+		hash, err := bcrypt.GenerateFromPassword([]byte(passwords[u].Reveal()), bcrypt.MinCost)
+		if err != nil {
+			return nil, fmt.Errorf("password of %s: %w", u, err)
+		}
+		p := permit.Of(u)
+		permissions := &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: p.Publish}, Subscribe: &server.SubjectPermission{Allow: p.Subscribe},
+		}
+		if p.Answers {
+			permissions.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: permit.AnswerWithin}
+		}
+		out = append(out, &server.User{Username: string(u), Password: string(hash), Permissions: permissions})
+	}
+	return out, nil
 }
 
 // URL returns what a client connects to, as nats://127.0.0.1:4222.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
@@ -41,7 +43,7 @@ type Start func(ctx context.Context, env Env) (*Service, error)
 type Settings struct {
 	NATSURL       string        `env:"NATS_URL,required,notEmpty" help:"where NATS is, e.g. nats://127.0.0.1:4222"`
 	NATSCredsFile string        `env:"NATS_CREDS_FILE" help:"NATS credentials file of this service"`
-	NATSUser      string        `env:"NATS_USER" help:"NATS user, where there is no credentials file"`
+	NATSUser      string        `env:"NATS_USER" help:"NATS user, where there is no credentials file; that of the service where its password lies beside KEYSET_FILE"`
 	NATSPassword  secret.String `env:"NATS_PASSWORD" help:"password of NATS_USER"`
 	NATSReplicas  int           `env:"NATS_REPLICAS" envDefault:"1" help:"copies of streams and buckets: 3 on a cluster"`
 	MongoDBURI    secret.String `env:"MONGODB_URI,required,notEmpty" help:"where the document store is, e.g. mongodb://127.0.0.1:27017"`
@@ -115,10 +117,17 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"service": string(name)}, env.Metrics)
 	ctx, cancel := context.WithTimeout(ctx, s.StartTimeout)
 	defer cancel()
-	svc.Bus, err = bus.Connect(ctx, bus.Options{
+	o := bus.Options{
 		URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: name,
 		Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
-	})
+	}
+	if o.CredsFile == "" && o.User == "" {
+		// An embedded NATS has put the password beside the key file, for a service that was told of nothing else.
+		if password, err := permit.Password(filepath.Dir(s.KeysetFile), permit.User(name)); err == nil {
+			o.User, o.Password = string(name), password
+		}
+	}
+	svc.Bus, err = bus.Connect(ctx, o)
 	if err != nil {
 		svc.cancel()
 		return nil, err

@@ -179,7 +179,7 @@ func TestStopIsOrdered(t *testing.T) {
 	svc.OnStop("last added", func(context.Context) error { usable("intake 2"); return errors.New("door stuck") })
 	svc.Go(func(ctx context.Context) { <-ctx.Done(); usable("background") })
 	begun, release := make(chan struct{}), make(chan struct{})
-	ask := contract.Call[contract.Empty, contract.Empty]{Subject: "sallyport.call.test.ask", Server: contract.Policy}
+	ask := contract.Call[contract.Empty, contract.Empty]{Subject: contract.PolicySettings.Subject, Server: contract.Policy}
 	if err := bus.Handle(svc.Bus, ask, func(context.Context, contract.Empty) (contract.Empty, error) {
 		close(begun)
 		<-release

@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/embedded"
@@ -68,13 +69,14 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 	if err != nil {
 		return nil, nil, err
 	}
-	o := bus.Options{URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, Name: "sallyport", Log: log}
+	o := bus.Options{URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, Name: busName, Log: log}
 	var own *embedded.NATS
 	if o.URL == "" {
 		if own, err = p.find(ctx, log); err != nil {
 			return nil, nil, err
 		}
 		o = bus.Options{URL: "nats://" + p.NATS, Name: o.Name, Log: log}
+		asOperator(&o, p.Data)
 	}
 	if own != nil {
 		o.URL = own.URL()
@@ -100,6 +102,14 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 	return b, leave, nil
 }
 
+// asOperator has a command connect as the operator of the embedded NATS of a data directory. Where there is no password,
+// it connects as nobody, and the server says what it thinks of that.
+func asOperator(o *bus.Options, data string) {
+	if password, err := permit.Password(filepath.Join(data, "keys"), permit.Operator); err == nil {
+		o.User, o.Password = string(permit.Operator), password
+	}
+}
+
 // find makes sure that the embedded NATS of this data directory runs, and returns it where it did not before.
 func (p postOffice) find(ctx context.Context, log *slog.Logger) (*embedded.NATS, error) {
 	if _, _, err := net.SplitHostPort(p.NATS); err != nil {
@@ -119,7 +129,11 @@ func (p postOffice) find(ctx context.Context, log *slog.Logger) (*embedded.NATS,
 	if _, err := os.Stat(dir); err != nil {
 		return nil, wrong("--data %s: there are no streams here; where NATS is a server of its own, set NATS_URL", p.Data)
 	}
-	own, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir, Addr: p.NATS, Log: log})
+	passwords, err := permit.Generate(filepath.Join(p.Data, "keys"))
+	if err != nil {
+		return nil, fmt.Errorf("--data %s: %w", p.Data, err)
+	}
+	own, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir, Addr: p.NATS, Log: log, Users: passwords})
 	if err != nil {
 		return nil, fmt.Errorf("--data %s: %w (if sallyport runs there, --nats must be the address that it was given)", p.Data, err)
 	}

@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
@@ -67,7 +69,7 @@ func (c *doctorCommand) examiner(environ map[string]string) *examiner {
 		e.vars["AWS_REGION"], e.vars["AWS_ACCESS_KEY_ID"], e.vars["AWS_SECRET_ACCESS_KEY"] = "us-east-1", "sandbox", "sandbox"
 	}
 	if !e.apart {
-		for _, own := range []string{"MONGODB_DATABASE", "NATS_USER", "NATS_CREDS_FILE"} {
+		for _, own := range ownSettings {
 			delete(e.vars, own)
 		}
 		e.vars["LISTEN_ADDR"] = c.Listen
@@ -171,12 +173,20 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.fail("Set right what the check of the settings names.", "NATS was not looked at: its settings are not usable.")
 		return []findings{f}
 	}
-	x, err := bus.Examine(ctx, bus.Options{
-		URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: "sallyport",
-	}, gateway.Buckets()...)
+	o := bus.Options{URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: busName}
+	if e.embeddedNATS {
+		asOperator(&o, e.Data)
+	}
+	x, err := bus.Examine(ctx, o)
 	remedy := "Look at the NATS server, its address in NATS_URL, and what lies between; services reconnect by themselves."
 	if e.embeddedNATS {
 		remedy = "Start `sallyport up` or `sallyport infra`, give --nats the address that it was given, or set NATS_URL."
+	}
+	if errors.Is(err, bus.ErrNotLetIn) {
+		remedy = "Set NATS_USER=operator and NATS_PASSWORD_FILE, or NATS_CREDS_FILE."
+		if e.embeddedNATS {
+			remedy = "Give --data the directory of that NATS, and run this as the user whose it is: the password is in " + permit.PasswordFile(filepath.Join(e.Data, "keys"), permit.Operator) + "."
+		}
 	}
 	switch {
 	case err != nil:
@@ -192,11 +202,11 @@ func (e *examiner) bus(ctx context.Context) []findings {
 	for _, k := range x.Kept {
 		switch {
 		case k.Err != nil:
-			f.fail("Give the services' NATS users the right to ask JetStream about it.", "%s cannot be asked about: %v.", k.Name, k.Err)
+			f.fail("Run this with NATS_USER=operator and its password; `sallyport nats-conf` says what that user may ask.", "%s cannot be asked about: %v.", k.Name, k.Err)
 		case !k.There:
-			f.warn("Start the services: the first one makes it.", "%s does not exist yet.", k.Name)
+			f.warn("Start `sallyport up` or `sallyport infra`, or run `sallyport nats-prepare`: that makes it.", "%s does not exist yet.", k.Name)
 		case k.Replicas != s.NATSReplicas:
-			f.warn("Set NATS_REPLICAS to what is meant and restart the services: they change it.", "%s has %d copies, NATS_REPLICAS is %d.", k.Name, k.Replicas, s.NATSReplicas)
+			f.warn("Set NATS_REPLICAS to what is meant and run `sallyport nats-prepare`: that changes it.", "%s has %d copies, NATS_REPLICAS is %d.", k.Name, k.Replicas, s.NATSReplicas)
 		}
 	}
 	if f.clean() {

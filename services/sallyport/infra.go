@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
@@ -56,7 +58,7 @@ func (p place) problems() []string {
 		}
 		ip, err := netip.ParseAddr(host)
 		if a.loopback && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-			why := "the embedded parts ask for no credentials"
+			why := "the embedded parts are for this machine alone"
 			if p.Demo {
 				why = "everybody knows the demo's passwords"
 			}
@@ -72,6 +74,10 @@ type infra struct {
 	store *embedded.Store
 	sns   *embedded.SNS
 	keys  map[contract.Service]string
+	// passwords are those of the users of the embedded NATS.
+	passwords permit.Passwords
+	// unkeep ends looking after what is on it.
+	unkeep func()
 	// vars are the settings by which services find the parts.
 	vars map[string]string
 }
@@ -104,8 +110,29 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 	var parts errgroup.Group
 	if vars["NATS_URL"] == "" {
 		parts.Go(func() (err error) {
-			i.nats, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(p.Data, "nats"), Addr: p.NATS, Log: log})
-			return err
+			if i.passwords, err = permit.Generate(filepath.Join(p.Data, "keys")); err != nil {
+				return fmt.Errorf("--data %s: %w", p.Data, err)
+			}
+			i.nats, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(p.Data, "nats"), Addr: p.NATS, Log: log, Users: i.passwords})
+			if err != nil {
+				return err
+			}
+			keeper := bus.Options{
+				URL: i.nats.URL(), Name: busName, User: string(permit.Keeper), Password: i.passwords[permit.Keeper], Log: log,
+			}
+			if err := prepare(context.Background(), keeper); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			kept := make(chan struct{})
+			i.unkeep = func() { cancel(); <-kept }
+			go func() {
+				defer close(kept)
+				if err := bus.Keep(ctx, keeper); err != nil && ctx.Err() == nil {
+					log.Warn("streams are not looked after", slog.Any("error", err))
+				}
+			}()
+			return nil
 		})
 	}
 	if vars["MONGODB_URI"] == "" {
@@ -137,6 +164,17 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 	return i, nil
 }
 
+// busName is how the commands are called on the bus.
+const busName = "sallyport"
+
+// prepare makes the streams, buckets and consumers of a NATS that was just started.
+func prepare(ctx context.Context, o bus.Options) error {
+	const bound = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return bus.Prepare(ctx, o)
+}
+
 // hasData says whether an embedded part has kept anything in a data directory.
 func hasData(dir string) (bool, error) {
 	for _, part := range []string{"store", "nats"} {
@@ -161,6 +199,9 @@ func (i *infra) stop() error {
 	}
 	if i.store != nil {
 		errs = append(errs, i.store.Close(ctx))
+	}
+	if i.unkeep != nil {
+		i.unkeep()
 	}
 	if i.nats != nil {
 		errs = append(errs, i.nats.Close(ctx))
@@ -188,10 +229,15 @@ func (c *infraCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("# The embedded parts run. Each service needs these, and its own key file:")
+	fmt.Println("# The embedded parts run. Each service needs these, and its own NATS user and key file:")
 	for _, name := range []string{"NATS_URL", "MONGODB_URI", "AWS_ENDPOINT_URL_SNS", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 		if v := i.vars[name]; v != "" {
 			fmt.Printf("export %s='%s'\n", name, v)
+		}
+	}
+	if i.nats != nil {
+		for _, s := range services() {
+			fmt.Printf("# %-15s NATS_USER=%s NATS_PASSWORD_FILE=%s\n", s, s, permit.PasswordFile(filepath.Dir(i.keys[s]), permit.User(s)))
 		}
 	}
 	for _, s := range services() {

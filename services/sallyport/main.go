@@ -18,6 +18,9 @@ type commands struct {
 	Up    upCommand    `cmd:"" help:"Run everything in one process: the four services on an embedded NATS, document store and SNS endpoint."`
 	Infra infraCommand `cmd:"" help:"Run the embedded parts alone, for services started as separate processes."`
 
+	NATSConf    natsConfCommand    `cmd:"" name:"nats-conf" help:"Print users and permissions for a NATS server of your own."`
+	NATSPrepare natsPrepareCommand `cmd:"" name:"nats-prepare" help:"Make the streams, buckets and consumers on a NATS server of your own."`
+
 	Portal portalCommands `cmd:"" help:"The portals of this installation."`
 	Admin  adminCommands  `cmd:"" help:"Master Admins of a portal."`
 	Unlock unlockCommand  `cmd:"" help:"Open what wrong codes have locked, for one person."`

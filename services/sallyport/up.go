@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
@@ -63,6 +64,11 @@ var starters = []struct {
 	{contract.AuthGateway, gateway.Start},
 }
 
+// ownSettings are each service's own, and none's where one environment serves all four.
+var ownSettings = []string{
+	"MONGODB_DATABASE", "NATS_USER", "NATS_USER_FILE", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS_FILE", "NATS_CREDS_FILE_FILE",
+}
+
 // start starts the parts and the services, and adds the demo if asked. On error nothing is left running.
 func start(ctx context.Context, p place, environ map[string]string) (_ *installation, err error) {
 	log, err := newLog(environ)
@@ -95,8 +101,11 @@ func start(ctx context.Context, p place, environ map[string]string) (_ *installa
 		vars := maps.Clone(environ)
 		maps.Copy(vars, u.infra.vars)
 		// One environment serves four services here: what is each one's own is given by us.
-		for _, own := range []string{"MONGODB_DATABASE", "NATS_USER", "NATS_CREDS_FILE"} {
+		for _, own := range ownSettings {
 			delete(vars, own)
+		}
+		if password, ok := u.infra.passwords[permit.User(s)]; ok {
+			vars["NATS_USER"], vars["NATS_PASSWORD"] = string(s), password.Reveal()
 		}
 		vars["KEYSET_FILE"], vars["LISTEN_ADDR"] = u.infra.keys[s], p.Listen
 		if vars["PUBLIC_URL"] == "" {

@@ -78,10 +78,10 @@ func openLab(ctx context.Context, dir, like string) (_ *lab, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.signIns, err = bus.OpenKV[entry](ctx, l.asking, "BENCH_SIGN_INS", time.Hour); err != nil {
+	if l.signIns, err = bus.OpenKV[entry](ctx, l.asking, contract.SignIns); err != nil {
 		return nil, err
 	}
-	if l.sessions, err = bus.OpenKV[entry](ctx, l.asking, "BENCH_SESSIONS", time.Hour); err != nil {
+	if l.sessions, err = bus.OpenKV[entry](ctx, l.asking, contract.Sessions); err != nil {
 		return nil, err
 	}
 	l.db, err = store.Connect(ctx, store.Options{URI: l.store.URI(), Database: "sallyport_totp_svc", Name: "bench", Log: log})

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
@@ -84,10 +85,17 @@ func openYard(ctx context.Context, sallyport, dispatcher, dir string) (_ *yard, 
 	}
 	y.box = keys.Bus
 	log := slog.New(slog.DiscardHandler)
-	if y.gateway, err = bus.Connect(ctx, bus.Options{URL: "nats://" + addrs[0], Name: contract.AuthGateway, Log: log}); err != nil {
+	as := func(s contract.Service) (*bus.Bus, error) {
+		password, err := permit.Password(filepath.Join(y.dir, "keys"), permit.User(s))
+		if err != nil {
+			return nil, err
+		}
+		return bus.Visit(ctx, bus.Options{URL: "nats://" + addrs[0], Name: s, User: string(s), Password: password, Log: log})
+	}
+	if y.gateway, err = as(contract.AuthGateway); err != nil {
 		return nil, err
 	}
-	y.watcher, err = bus.Visit(ctx, bus.Options{URL: "nats://" + addrs[0], Name: contract.SMSDispatcher, Log: log})
+	y.watcher, err = as(contract.SMSDispatcher)
 	return y, err
 }
 

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/test/sut"
 )
@@ -47,7 +49,13 @@ func TestB40DeadLetters(t *testing.T) {
 	}
 	p.OperateBus(0, "dead-letters", "drop", "--all")
 
-	b, err := bus.Visit(t.Context(), bus.Options{URL: "nats://" + p.NATSAddr(), Name: contract.AuthGateway, Log: slog.New(slog.DiscardHandler)})
+	password, err := permit.Password(filepath.Join(p.Data, "keys"), permit.Operator) // who may publish any event
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bus.Visit(t.Context(), bus.Options{
+		URL: "nats://" + p.NATSAddr(), Name: "test", User: string(permit.Operator), Password: password, Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

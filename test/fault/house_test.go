@@ -6,13 +6,16 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
+	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
 	"sallyport/test/sut"
 )
@@ -81,9 +84,21 @@ func within(tb testing.TB, f func(context.Context) error) {
 func (h *house) natsURL() string  { return h.parts.Env["NATS_URL"] }
 func (h *house) storeURI() string { return h.parts.Env["MONGODB_URI"] }
 
+// password is that of a service on NATS.
+func (h *house) password(name contract.Service) secret.String {
+	h.tb.Helper()
+	password, err := permit.Password(filepath.Dir(h.parts.Keys[string(name)]), permit.User(name))
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	return password
+}
+
 func (h *house) bus(name contract.Service) *bus.Bus {
 	h.tb.Helper()
-	b, err := bus.Connect(h.tb.Context(), bus.Options{URL: h.natsURL(), Name: name, Log: slog.New(slog.DiscardHandler)})
+	b, err := bus.Connect(h.tb.Context(), bus.Options{
+		URL: h.natsURL(), Name: name, User: string(name), Password: h.password(name), Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		h.tb.Fatal(err)
 	}

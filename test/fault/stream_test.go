@@ -37,7 +37,7 @@ func TestI2StreamDeleted(t *testing.T) {
 	const challenges = 150
 	for n := range challenges {
 		if n%(challenges/3) == challenges/3-1 {
-			lost += bustest.DeleteStream(t, h.natsURL(), contract.StreamJobs)
+			lost += bustest.DeleteStream(t, h.natsURL(), h.password(contract.SMSDispatcher), contract.StreamJobs)
 		}
 		asking.Go(func() { h.person().ask(t, newID()) })
 		if n%10 == 9 {

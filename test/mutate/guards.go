@@ -26,6 +26,7 @@ func (g guard) apply(source string) (string, error) {
 }
 
 const (
+	permitDir, permitPackage   = "pkg/bus/permit/", "./pkg/bus/permit"
 	smsDir, smsPackage         = "services/sms-dispatcher/sms/", "./services/sms-dispatcher/sms"
 	gatewayDir, gatewayPackage = "services/auth-gateway/gateway/", "./services/auth-gateway/gateway"
 )
@@ -179,6 +180,46 @@ var guards = []guard{
 		Name: "sms: a newer text kills the older code", Keeps: "after a resend one code is good",
 		File: smsDir + "verify.go", Old: `p.Sends.superseded(c.ID, c.Flow) ||`, New: ``,
 		Package: smsPackage, Test: "TestB24TheOlderCodeIsDeadAsSoonAsTheNewerTextIsLetThrough",
+	},
+	{
+		Name: "nats: nobody comes in without a password", Keeps: "who reaches the port has nothing yet",
+		File: "pkg/embedded/nats.go", Old: `Users:      users,`, New: `Users:      users[:0],`,
+		Package: permitPackage, Test: "TestNobodyWithoutAPasswordComesIn",
+	},
+	{
+		Name: "nats: users have lists of subjects", Keeps: "a service that is taken over reaches nothing of the others'",
+		File: "pkg/embedded/nats.go", Old: `Password: string(hash), Permissions: permissions}`, New: `Password: string(hash)}`,
+		Package: permitPackage, Test: "TestEveryUserOnEverySubject|TestWhatNobodyMayEverDo",
+	},
+	{
+		Name: "nats: one answer to each question", Keeps: "nobody answers who was not asked, or twice",
+		File: "pkg/embedded/nats.go", Old: `MaxMsgs: 1,`, New: `MaxMsgs: -1,`,
+		Package: permitPackage, Test: "TestAnswersGoToWhoAsked",
+	},
+	{
+		Name: "nats: calls are heard in the answerer's queue only", Keeps: "nobody listens beside it",
+		File: permitDir + "permit.go", Old: `append(p.Subscribe, m.Subject+" "+string(s)), true`, New: `append(p.Subscribe, m.Subject), true`,
+		Package: permitPackage, Test: "TestEveryUserOnEverySubject",
+	},
+	{
+		Name: "nats: an inbox of one's own", Keeps: "nobody reads another's answers",
+		File: permitDir + "permit.go", Old: `append(p.Subscribe, Inbox(u)+".>")`, New: `append(p.Subscribe, "*.>")`,
+		Package: permitPackage, Test: "TestWhatNobodyMayEverDo",
+	},
+	{
+		Name: "nats: a bucket is its owner's", Keeps: "only the gateway reads and makes sessions",
+		File: permitDir + "permit.go", Old: `if b.Owner != s {`, New: `if b.Owner == "" {`,
+		Package: permitPackage, Test: "TestWhatNobodyMayEverDo",
+	},
+	{
+		Name: "nats: a consumer is its service's", Keeps: "nobody takes another's jobs and facts away",
+		File: permitDir + "permit.go", Old: `if c.Service != s {`, New: `if c.Service == "" {`,
+		Package: permitPackage, Test: "TestEveryUserOnEverySubject",
+	},
+	{
+		Name: "nats: a call has its own subject and an inbox", Keeps: "what the server was made to bring is no call",
+		File: "pkg/bus/call.go", Old: `return msg.Subject == subject && strings`, New: `return msg.Subject != "" || strings`,
+		Package: permitPackage, Test: "TestAnEventBroughtElsewhereIsNothing|TestACallThatNamesNoInboxIsNotAnswered",
 	},
 	{
 		Name: "gateway: too many passwords are refused", Keeps: "parallel guesses at a password do not exceed the limit",

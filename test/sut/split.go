@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -52,6 +53,13 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 	tb.Cleanup(s.end)
 	s.StartInfra()
 	common, keys := s.Infra.said(tb)
+	users := make(map[string]map[string]string)
+	for _, user := range regexp.MustCompile(`(?m)^# (\S+)\s+NATS_USER=(\S+) NATS_PASSWORD_FILE=(.+)$`).FindAllStringSubmatch(s.Infra.Stdout(), -1) {
+		users[user[1]] = map[string]string{"NATS_USER": user[2], "NATS_PASSWORD_FILE": user[3]}
+	}
+	if len(users) != len(Services) {
+		tb.Fatalf("sallyport infra does not say who the services are on NATS:\n%s", s.Infra.Output())
+	}
 	s.Base = "http://" + s.ports.listen
 	addrs := FreeAddrs(tb, len(Services))
 	for n, name := range Services {
@@ -59,6 +67,7 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 		maps.Copy(env, map[string]string{
 			"KEYSET_FILE": keys[name], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
 		})
+		maps.Copy(env, users[name])
 		maps.Copy(env, o.Env)
 		s.env[name], s.ops[name] = env, "http://"+addrs[n]
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/embedded"
@@ -36,6 +37,8 @@ type World struct {
 	tb   testing.TB
 	id   string
 	keys map[contract.Service]string
+	// passwords are those of the users of NATS: each service is its own here, as everywhere.
+	passwords permit.Passwords
 }
 
 // Services lists the four services.
@@ -48,13 +51,25 @@ func New(tb testing.TB) *World {
 	tb.Helper()
 	dir := tb.TempDir()
 	w := &World{tb: tb, id: strings.ToLower(bus.NewID()[:10]), Logs: &Buffer{}, Clock: clock.NewFixed(time.Now().Truncate(time.Second))}
+	tb.Cleanup(func() { // after everybody has stopped
+		if strings.Contains(w.Logs.String(), "ermissions violation") {
+			tb.Error("a service did on NATS what its user may not; the log says what")
+		}
+	})
 	log := slog.New(slog.DiscardHandler)
-	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir + "/nats", Addr: "127.0.0.1:0", Log: log})
+	var err error
+	if w.passwords, err = permit.Generate(dir + "/keys"); err != nil {
+		tb.Fatal(err)
+	}
+	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir + "/nats", Addr: "127.0.0.1:0", Log: log, Users: w.passwords})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { stop(tb, nats.Close) })
 	w.NATSURL = nats.URL()
+	if err := bus.Prepare(tb.Context(), w.as(permit.Keeper, log)); err != nil {
+		tb.Fatal(err)
+	}
 	if w.StoreURI = os.Getenv("MONGODB_URI"); w.StoreURI == "" {
 		st, err := embedded.StartStore(embedded.StoreOptions{Dir: dir + "/store", Addr: "127.0.0.1:0", Log: log})
 		if err != nil {
@@ -80,7 +95,8 @@ func stop(tb testing.TB, f func(context.Context) error) {
 // Env returns what a service of this world is started with; extra variables are added to it.
 func (w *World) Env(name contract.Service, extra map[string]string) service.Env {
 	vars := map[string]string{
-		"NATS_URL": w.NATSURL, "MONGODB_URI": w.StoreURI, "KEYSET_FILE": w.keys[name],
+		"NATS_URL": w.NATSURL, "NATS_USER": string(name), "NATS_PASSWORD": w.passwords[permit.User(name)].Reveal(),
+		"MONGODB_URI": w.StoreURI, "KEYSET_FILE": w.keys[name],
 		"MONGODB_DATABASE": "t_" + w.id + "_" + strings.ReplaceAll(string(name), "-", "_"),
 	}
 	maps.Copy(vars, extra)
@@ -101,12 +117,23 @@ func (w *World) Start(name contract.Service, start service.Start, extra map[stri
 // Bus connects to the bus as a service, to call others or to see their events.
 func (w *World) Bus(name contract.Service) *bus.Bus {
 	w.tb.Helper()
-	b, err := bus.Connect(w.tb.Context(), bus.Options{URL: w.NATSURL, Name: name, Log: service.NewLog(w.Logs, slog.LevelDebug)})
+	b, err := bus.Connect(w.tb.Context(), w.as(permit.User(name), service.NewLog(w.Logs, slog.LevelDebug)))
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 	w.tb.Cleanup(func() { stop(w.tb, b.Close) })
 	return b
+}
+
+// Operator connects to the bus as an operator does, to see the dead letters.
+func (w *World) Operator() *bus.Bus {
+	w.tb.Helper()
+	return w.Bus(contract.Service(permit.Operator))
+}
+
+// as is how a user connects.
+func (w *World) as(u permit.User, log *slog.Logger) bus.Options {
+	return bus.Options{URL: w.NATSURL, Name: contract.Service(u), User: string(u), Password: w.passwords[u], Log: log}
 }
 
 // DB connects to the database of a service, to look at what it keeps.

@@ -22,8 +22,6 @@ import (
 const (
 	// journeyLife is how long a person may take at their provider.
 	journeyLife = 10 * time.Minute
-	// journeysMost bounds what all of them may take: anybody can begin one.
-	journeysMost = 512 << 20
 	// callbackPath is where every provider sends people back to: the redirect URI that is registered there.
 	callbackPath = "/sign-in/callback"
 )
@@ -72,7 +70,7 @@ type federation struct {
 }
 
 func openFederation(ctx context.Context, svc *service.Service, d *desk, flow *signIns) (*federation, error) {
-	kv, err := bus.OpenBoundedKV[journey](ctx, svc.Bus, "SALLYPORT_JOURNEYS", 2*journeyLife, journeysMost)
+	kv, err := bus.OpenKV[journey](ctx, svc.Bus, contract.Journeys)
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,6 @@ import (
 	"sallyport/pkg/store"
 )
 
-// Buckets are those in which the gateway keeps sign-ins, journeys to a provider, and sessions.
-func Buckets() []string {
-	return []string{"SALLYPORT_SIGN_INS", "SALLYPORT_JOURNEYS", "SALLYPORT_SESSIONS"}
-}
-
 // PortalState is what there is to know of a portal before its settings.
 type PortalState struct {
 	ID, Name string

@@ -111,7 +111,7 @@ type held struct {
 }
 
 func openSessions(ctx context.Context, b *bus.Bus, now func() time.Time) (*sessions, error) {
-	kv, err := bus.OpenKV[session](ctx, b, "SALLYPORT_SESSIONS", sessionLife+time.Hour)
+	kv, err := bus.OpenKV[session](ctx, b, contract.Sessions)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,6 @@ import (
 const (
 	// signInLife is how long a sign-in may take from the password to the end.
 	signInLife = 10 * time.Minute
-	// signInKept is how long a finished or expired sign-in can still be told from one that never was.
-	signInKept = 30 * time.Minute
 	// republishAfter is when a text message without an outcome is asked for again, while somebody waits.
 	republishAfter = 3 * time.Second
 )

@@ -628,8 +628,9 @@ func TestUselessFactsAreDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	operator := f.world.Operator()
 	servicetest.Eventually(t, "three dead letters", func() bool {
-		dead, err := f.gateway.DeadLetters(t.Context(), 10)
+		dead, err := operator.DeadLetters(t.Context(), 10)
 		return err == nil && len(dead) == 3
 	})
 	f.audit(1)

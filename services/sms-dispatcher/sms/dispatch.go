@@ -17,9 +17,6 @@ import (
 	"sallyport/pkg/store"
 )
 
-// ackWait is how long a job may be silent before the stream gives it to somebody else.
-const ackWait = 30 * time.Second
-
 var (
 	errAgain     = errors.New("the message was not handed over yet")
 	errUnwritten = errors.New("what became of a call was not written")
@@ -75,7 +72,7 @@ func tooLate(expires, now time.Time) lateness {
 func beat(ctx context.Context, inProgress func() error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		tick := time.NewTicker(ackWait / 3)
+		tick := time.NewTicker(bus.AckWait / 3)
 		defer tick.Stop()
 		for {
 			select {

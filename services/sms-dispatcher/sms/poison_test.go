@@ -49,7 +49,7 @@ func TestPoisonSlowsNobody(t *testing.T) {
 	w.start("SMS_WORKERS", "4")
 	p.next(0)
 	servicetest.Eventually(t, "every one is dead", func() bool {
-		letters, err := w.gateway.DeadLetters(t.Context(), 1000)
+		letters, err := w.operator.DeadLetters(t.Context(), 1000)
 		return err == nil && len(letters) == 5*each
 	})
 	if n := len(w.inbox("")); n != 1 {

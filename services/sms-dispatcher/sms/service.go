@@ -155,7 +155,7 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	}
 	// While so many texts are sent, as many others are reserved or have their outcome written: a slow store does not make
 	// calls of SNS fewer.
-	jobs := bus.ConsumeOptions{Workers: 2 * s.Workers, AckWait: ackWait}
+	jobs := bus.ConsumeOptions{Workers: 2 * s.Workers}
 	if err := errors.Join(
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),

@@ -24,11 +24,12 @@ import (
 // world is sms-dispatcher on real parts, an SNS endpoint with an inbox, and a gateway's bus to call it from.
 type world struct {
 	*servicetest.World
-	tb      testing.TB
-	sns     *embedded.SNS
-	gateway *bus.Bus
-	box     *seal.Box
-	records *records
+	tb       testing.TB
+	sns      *embedded.SNS
+	gateway  *bus.Bus
+	operator *bus.Bus
+	box      *seal.Box
+	records  *records
 
 	mu    sync.Mutex
 	facts map[string][]contract.ChallengeFact
@@ -60,7 +61,7 @@ func newWorld(tb testing.TB) *world {
 			}
 		}
 	})
-	w.gateway = w.Bus(contract.AuthGateway)
+	w.gateway, w.operator = w.Bus(contract.AuthGateway), w.Operator()
 	w.box = w.Keys(contract.AuthGateway).Bus
 	w.listen()
 	w.records, err = newRecords(tb.Context(), w.DB(contract.SMSDispatcher), nil)
@@ -274,7 +275,7 @@ func (w *world) dead(n int) []bus.DeadLetter {
 	var out []bus.DeadLetter
 	servicetest.Eventually(w.tb, fmt.Sprintf("%d dead letters", n), func() bool {
 		var err error
-		if out, err = w.gateway.DeadLetters(w.tb.Context(), 100); err != nil {
+		if out, err = w.operator.DeadLetters(w.tb.Context(), 100); err != nil {
 			w.tb.Fatal(err)
 		}
 		return len(out) >= n
