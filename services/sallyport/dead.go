@@ -135,15 +135,18 @@ func (p postOffice) find(ctx context.Context, log *slog.Logger) (*embedded.NATS,
 	}
 	own, err := embedded.StartNATS(embedded.NATSOptions{Dir: dir, Addr: p.NATS, Log: log, Users: passwords})
 	if err != nil {
-		return nil, fmt.Errorf("--data %s: %w (if sallyport runs there, --nats must be the address that it was given)", p.Data, err)
+		if held, looked := locked(filepath.Join(dir, ".lock")); held && looked == nil {
+			return nil, wrong("sallyport runs on this data; name the --nats that it was started with (--data %s is in use, and nobody listens at %s)", p.Data, p.NATS)
+		}
+		return nil, fmt.Errorf("--data %s: %w", p.Data, err)
 	}
 	return own, nil
 }
 
 // letterFilter says which dead letters are meant.
 type letterFilter struct {
-	Service string `help:"Only those of this service."`
-	Subject string `help:"Only those of this subject."`
+	Service string `help:"Only those that this service could not use, such as sms-dispatcher."`
+	Subject string `help:"Only those of this subject, such as sallyport.job.challenge.requested."`
 }
 
 // check refuses a filter that nothing can fit.
@@ -165,6 +168,12 @@ type deadListCommand struct {
 	Limit   int  `help:"How many at most, oldest first." default:"100"`
 	Payload bool `help:"Print the payloads too, quoted and cut. Ours hold ids alone; what others sent may hold anything."`
 	JSON    bool `name:"json" help:"Print the dead letters as JSON."`
+}
+
+// Help is the long help.
+func (*deadListCommand) Help() string {
+	return "SEQ names a dead letter for replay and drop. DELIVERIES is how often the message was given to the service before it was laid aside: 1 where nothing could be made of it, more where each try failed. " +
+		"REQUEST finds the rest in the logs."
 }
 
 // letterLine is a dead letter of the list.
@@ -310,7 +319,7 @@ func (c *chosenLetters) each(done string, do func(context.Context, *bus.Bus, uin
 	case c.All == (len(c.Sequences) > 0):
 		return wrong("give the sequence numbers of dead letters, or --all")
 	case !c.All && c.letterFilter != letterFilter{}:
-		return wrong("--service and --subject choose among --all")
+		return wrong("use --service and --subject together with --all; sequence numbers need neither")
 	}
 	if err := c.check(); err != nil {
 		return err

@@ -116,13 +116,13 @@ func (e *examiner) settings(context.Context) []findings {
 		f.fail("Set it right in the environment of "+strings.Join(by[p], ", ")+"; --help of each lists its settings.", "%s.", strings.TrimSuffix(p, "."))
 	}
 	if f.clean() {
-		f.ok("The settings of the four services are usable.")
+		f.ok("The settings in this shell's environment are usable for the four services.")
 	}
 	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && len(s.Countries) == 0 {
-		f.warn("Set SMS_COUNTRIES, such as US,CA,GB, if contacts are to enrol.", "SMS_COUNTRIES is empty: no telephone number of any country is accepted.")
+		f.warn("Set SMS_COUNTRIES, such as US,CA,GB, if contacts are to enrol.", "SMS_COUNTRIES is empty in this shell's environment: services that are started with it accept no telephone number. Only `sallyport up --demo` lists countries by itself.")
 	}
 	if s, err := config.Load[sms.Settings](e.of(contract.SMSDispatcher)); err == nil && s.DailyBudget == 0 && len(s.Countries) > 0 && !e.embeddedSNS {
-		f.warn("Set SMS_DAILY_BUDGET to some three times the texts of a busy day.", "SMS_DAILY_BUDGET is not set: nothing bounds what text messages cost in a day.")
+		f.warn("Set SMS_DAILY_BUDGET to some three times the texts of a busy day.", "SMS_DAILY_BUDGET is not set in this shell's environment: nothing bounds what text messages cost in a day.")
 	}
 	return []findings{f}
 }

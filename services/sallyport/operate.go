@@ -104,7 +104,10 @@ func (s site) open(ctx context.Context, vars map[string]string, fresh bool) (_ *
 	}
 	v.store, err = embedded.StartStore(embedded.StoreOptions{Dir: filepath.Join(s.Data, "store"), Addr: s.Store, Log: v.log})
 	if err != nil {
-		return nil, fmt.Errorf("--data %s: %w (if sallyport runs there, --store must be the address that it was given)", s.Data, err)
+		if held, looked := locked(filepath.Join(s.Data, "store", ".lock")); held && looked == nil {
+			return nil, wrong("sallyport runs on this data; name the --store that it was started with (--data %s is in use, and nobody listens at %s)", s.Data, s.Store)
+		}
+		return nil, fmt.Errorf("--data %s: %w", s.Data, err)
 	}
 	v.uri = v.store.URI()
 	return v, nil
@@ -283,10 +286,19 @@ func actor() string {
 	return "operator:" + name[:min(len(name), longest)]
 }
 
-// wrong is an error of a flag or setting: status 2.
+// wrong is an error of a flag, an argument or a setting: status 2.
 func wrong(format string, args ...any) error {
-	return &config.Error{Problems: []string{fmt.Sprintf(format, args...)}}
+	return misuse{&config.Error{Problems: []string{fmt.Sprintf(format, args...)}}}
 }
+
+// misuse says what is wrong without a word about settings, because it is mostly an argument.
+type misuse struct{ of *config.Error }
+
+// Error returns one line per problem.
+func (m misuse) Error() string { return strings.Join(m.of.Problems, "\n") }
+
+// Unwrap returns the error that decides the exit status.
+func (m misuse) Unwrap() error { return m.of }
 
 // printJSON prints a value for a script.
 func printJSON(v any) error {

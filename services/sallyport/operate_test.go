@@ -90,6 +90,8 @@ func TestSiteFindsTheDocuments(t *testing.T) {
 // What a typo would do is refused by name, and makes nothing.
 func TestSiteRefusesWhatIsNotThere(t *testing.T) {
 	empty, nowhere := t.TempDir(), filepath.Join(t.TempDir(), "typo")
+	running := t.TempDir()
+	runStore(t, running)
 	other := runStore(t, t.TempDir())
 	for what, c := range map[string]struct {
 		site site
@@ -99,6 +101,7 @@ func TestSiteRefusesWhatIsNotThere(t *testing.T) {
 		"no such directory":     {site{Data: nowhere, Store: freeAddr(t)}, map[string]string{}, []string{nowhere, "MONGODB_URI"}},
 		"an empty directory":    {site{Data: empty, Store: freeAddr(t)}, map[string]string{}, []string{empty, "MONGODB_URI"}},
 		"another installation":  {site{Data: empty, Store: addrOf(other)}, map[string]string{}, []string{"--store " + addrOf(other), empty}},
+		"at another address":    {site{Data: running, Store: freeAddr(t)}, map[string]string{}, []string{"sallyport runs on this data; name the --store", running}},
 		"the URI, given twice":  {site{Data: empty, Store: freeAddr(t)}, map[string]string{"MONGODB_URI": "x", "MONGODB_URI_FILE": "y"}, []string{"MONGODB_URI"}},
 		"a level there is none": {site{Data: empty, Store: freeAddr(t)}, map[string]string{"LOG_LEVEL": "LOUD"}, []string{"LOG_LEVEL"}},
 	} {
@@ -170,6 +173,7 @@ func TestPostOfficeFindsTheMessages(t *testing.T) {
 		"no such directory":    {postOffice{Data: nowhere, NATS: freeAddr(t)}, nil, nowhere},
 		"no streams":           {postOffice{Data: empty, NATS: freeAddr(t)}, nil, "NATS_URL"},
 		"another installation": {postOffice{Data: empty, NATS: addr}, nil, "--nats " + addr},
+		"at another address":   {postOffice{Data: data, NATS: freeAddr(t)}, nil, "sallyport runs on this data; name the --nats"},
 		"no address":           {postOffice{Data: data, NATS: "4222"}, nil, "--nats"},
 		"the URL, given twice": {postOffice{Data: data, NATS: addr}, map[string]string{"NATS_URL": "x", "NATS_URL_FILE": "y"}, "NATS_URL"},
 	} {
@@ -182,6 +186,29 @@ func TestPostOfficeFindsTheMessages(t *testing.T) {
 	for _, dir := range []string{nowhere, filepath.Join(empty, "nats")} {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%s was made", dir)
+		}
+	}
+}
+
+// A portal or a country that there is not is no country that is not stopped.
+func TestTextsOfNobody(t *testing.T) {
+	data := t.TempDir()
+	s := site{Data: data, Store: addrOf(runStore(t, data))}
+	v, err := open(t, s, map[string]string{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings *config.Error
+	if err := v.portal(t.Context(), "nosuch"); !errors.As(err, &settings) || !strings.HasPrefix(err.Error(), `--portal: there is no portal "nosuch"`) {
+		t.Errorf("%v", err)
+	}
+	resume := &textsResumeCommand{site: s, Portal: "nosuch", Country: "zz", Reason: "carrier mended"}
+	if err := resume.Run(); !errors.As(err, &settings) || !strings.Contains(err.Error(), "--country") {
+		t.Errorf("%v", err)
+	}
+	for region, known := range map[string]bool{"GB": true, "US": true, "ZZ": false, "": false, "gb": false} {
+		if isCountry(region) != known {
+			t.Errorf("%q: %t", region, !known)
 		}
 	}
 }

@@ -29,6 +29,11 @@ import (
 // upCommand is `sallyport up`.
 type upCommand struct{ place }
 
+// Help is the long help.
+func (*upCommand) Help() string {
+	return "The settings of the services, such as PUBLIC_URL and SMS_COUNTRIES, are taken from the environment; auth-gateway, policy-svc, totp-svc and sms-dispatcher each list theirs with --help."
+}
+
 // Run runs the whole installation until SIGTERM or SIGINT.
 func (c *upCommand) Run() error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -194,7 +199,8 @@ func (u *installation) announce() {
 		for _, a := range gateway.DemoAccounts() {
 			fmt.Fprintf(&out, "  %-18s %s\n", a.Email, a.Who)
 		}
-		fmt.Fprintf(&out, "\nInternal users set up an authenticator app; contacts read their texts at %s\n", u.infra.vars["AWS_ENDPOINT_URL_SNS"])
+		fmt.Fprintf(&out, "\nFor the operator's commands, the portal is --portal %s.\n", gateway.DemoPortal)
+		fmt.Fprintf(&out, "Internal users set up an authenticator app; contacts read their texts at %s\n", u.infra.vars["AWS_ENDPOINT_URL_SNS"])
 	}
 	fmt.Fprintln(&out, "\nCtrl-C stops it. What was enrolled is still there next time.")
 	fmt.Print(out.String())

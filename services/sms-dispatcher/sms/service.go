@@ -35,15 +35,15 @@ type Settings struct {
 	Senders     Senders   `env:"SMS_SENDERS" help:"sender per region, e.g. GB=Northwind,US=+12065550100,CA=72345: a name, or one of your numbers or short codes"`
 	Templates   Templates `env:"SMS_TEMPLATES" help:"own sentences per region, as JSON with {code} and {portal}, where a country wants registered words; * for all others"`
 	MaxPriceUSD string    `env:"SMS_MAX_PRICE_USD" help:"what one text may cost at most"`
-	DailyBudget int       `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit"`
+	DailyBudget int       `env:"SMS_DAILY_BUDGET" envDefault:"0" help:"how many texts may be sent per day (UTC); 0 is no limit: nothing bounds what texts cost then"`
 
-	LimitPerson    string   `env:"SMS_LIMIT_PERSON" envDefault:"5/10m,15/24h" help:"unanswered texts that one person may ask for in a time; off is no limit"`
-	LimitNumber    string   `env:"SMS_LIMIT_NUMBER" envDefault:"10/10m,30/24h" help:"the same of one telephone number"`
-	LimitPrefix    string   `env:"SMS_LIMIT_PREFIX" envDefault:"1000/10m,5000/24h" help:"the same of the ten thousand numbers that differ in the last four digits"`
-	LimitNetwork   string   `env:"SMS_LIMIT_NETWORK" envDefault:"1000/10m,10000/24h" help:"the same of one network (/24, IPv6 /64)"`
-	LimitCountry   string   `env:"SMS_LIMIT_COUNTRY" envDefault:"8000/10m,500000/24h" help:"the same of one country of a portal"`
-	LimitPortal    string   `env:"SMS_LIMIT_PORTAL" envDefault:"10000/10m,600000/24h" help:"the same of one portal"`
-	ConversionStop string   `env:"SMS_CONVERSION_STOP" envDefault:"10%/50" help:"a country is stopped when less than this share of at least so many texts are answered; off is no stop"`
+	LimitPerson    string   `env:"SMS_LIMIT_PERSON" envDefault:"5/10m,15/24h" help:"unanswered texts (code not typed) that one person may ask for in each window (whole minutes, at most 24h); off is no limit, but the wait from one text to the next, from 30s on, stays"`
+	LimitNumber    string   `env:"SMS_LIMIT_NUMBER" envDefault:"10/10m,30/24h" help:"unanswered texts (code not typed) to one telephone number in each window; off is no limit"`
+	LimitPrefix    string   `env:"SMS_LIMIT_PREFIX" envDefault:"1000/10m,5000/24h" help:"unanswered texts (code not typed) to the ten thousand numbers that differ in the last four digits in each window; off is no limit"`
+	LimitNetwork   string   `env:"SMS_LIMIT_NETWORK" envDefault:"1000/10m,10000/24h" help:"unanswered texts (code not typed) that one network (/24, IPv6 /64) may ask for in each window; off is no limit"`
+	LimitCountry   string   `env:"SMS_LIMIT_COUNTRY" envDefault:"8000/10m,500000/24h" help:"unanswered texts (code not typed) of a portal to one country in each window; off is no limit"`
+	LimitPortal    string   `env:"SMS_LIMIT_PORTAL" envDefault:"10000/10m,600000/24h" help:"unanswered texts (code not typed) of one portal in each window; off is no limit"`
+	ConversionStop string   `env:"SMS_CONVERSION_STOP" envDefault:"10%/50" help:"a country is stopped when less than this share of at least so many texts are answered (their code was typed); off is no stop"`
 	RecordOnly     []string `env:"SMS_RECORD_ONLY" help:"guards that record what they would refuse, and let it through: person, number, prefix, network, country, portal, conversion, budget"`
 	Prices         []string `env:"SMS_PRICES" help:"what one text costs in USD, for the metric of costs, e.g. US=0.0075,GB=0.04"`
 
