@@ -608,4 +608,8 @@ const (
 	ReasonExpired       FailureReason = "expired"
 	ReasonSuperseded    FailureReason = "superseded"
 	ReasonCarrier       FailureReason = "carrier"
+	// ReasonStopped: texts to its country were stopped while it waited.
+	ReasonStopped FailureReason = "stopped"
+	// ReasonUnsendable: a fault on our side, such as a sender that is refused or a record that does not open.
+	ReasonUnsendable FailureReason = "unsendable"
 )

@@ -24,7 +24,7 @@ type SignIn struct {
 	Destination  string        `json:"destination,omitempty" example:"xxx-xxx-9443" doc:"Where the text message goes; only the last digits are shown."`
 	ResendIn     *int          `json:"resend_in,omitempty" example:"11" doc:"Seconds until a new text message may be asked for."`
 	Delivery     string        `json:"delivery,omitempty" enum:"queued,sent,failed" doc:"How far the text message is."`
-	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier" doc:"Why the text message failed."`
+	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier,stopped,unsendable" doc:"Why the text message failed."`
 	OtherWays    []OtherWay    `json:"other_ways,omitempty" enum:"recovery_code,new_number,skip,support" doc:"What else the person can do, from 30 seconds after a text message was asked for, and at once when it failed or a limit refuses another: spend a recovery code, give another number, decline, or ask whom the portal names."`
 	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, where that is known."`
 	LockedUntil  *time.Time    `json:"locked_until,omitempty" doc:"No code is taken before."`

@@ -434,6 +434,10 @@ func deliveryText(o outcome) (why, what web.Text) {
 		return web.DeliveryOptedOut, web.DoOptIn
 	case contract.ReasonExpired, contract.ReasonSuperseded:
 		return web.DeliveryExpired, web.DoAskAgain
+	case contract.ReasonStopped:
+		return web.DeliveryStopped, web.DoChooseWay
+	case contract.ReasonUnsendable:
+		return web.DeliveryUnsendable, web.DoTryAgain
 	case contract.ReasonCarrier:
 	}
 	return web.DeliveryCarrier, web.DoTryAgain

@@ -109,6 +109,12 @@ func Preview() map[string]struct {
 		"code-sms-failed": {out, with(text, func(p *Code) {
 			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryRefused, DoOtherWay, 0
 		})},
+		"code-sms-stopped": {out, with(text, func(p *Code) {
+			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryStopped, DoChooseWay, 0
+		})},
+		"code-sms-unsendable": {out, with(text, func(p *Code) {
+			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryUnsendable, DoTryAgain, 0
+		})},
 		"code-sms-late":         {out, with(text, func(p *Code) { p.Ways.In = 0 })},
 		"code-sms-limited":      {out, with(text, func(p *Code) { p.Ways.In, p.Limit, p.LimitUntil = 0, LimitPerson, in(9*time.Minute) })},
 		"code-sms-unsent":       {bare, Code{Factor: SMS, Purpose: Challenge, Unsent: true, Destination: masked, Limit: LimitConversion, LimitUntil: in(20 * time.Hour), Ways: Ways{Recovery: true}}},

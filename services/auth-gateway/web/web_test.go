@@ -337,6 +337,8 @@ func TestWords(t *testing.T) {
 		{"B25", "help-sms", "Reset two-factor"},
 		{"B26", "code-sms-failed", "Your carrier refuses this number."},
 		{"B26", "code-sms-failed", "Try again"},
+		{"B26", "code-sms-stopped", "Texts to this country are stopped for now. Please choose another way below."},
+		{"B26", "code-sms-unsendable", "We could not send it. It is our fault, not yours. Try again, or choose another way below."},
 		{"B26", "code-sms-reason", "Carrier: unknown handset (21)."},
 		{"rule 8", "code-totp-wrong", "That code is not right. 1 try left."},
 		{"rule 8", "code-totp-locked", "Too many wrong codes. Try again at 10:02 UTC (in 30 seconds)"},
