@@ -32,6 +32,7 @@ func TestB26WhatIsOfferedWhen(t *testing.T) {
 		"just published":       {of(challenge, func(o *outcome) { o.requestedAt, o.PublishedAt = time.Time{}, now }), 30 * time.Second, []OtherWay{WayRecoveryCode, WaySupport}},
 		"none sent":            {of(challenge, func(o *outcome) { o.requestedAt, o.Challenge = time.Time{}, "" }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"failed":               {of(challenge, func(o *outcome) { o.delivery = contract.DeliveryFailed }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
+		"paused":               {of(challenge, func(o *outcome) { o.delivery, o.paused = contract.DeliveryQueued, true }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"asked twice":          {of(challenge, func(o *outcome) { o.Resent = true }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"limited":              {of(challenge, limited(contract.LimitPortal)), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"a limit that is over": {of(challenge, func(o *outcome) { o.LimitedUntil = now }), 20 * time.Second, []OtherWay{WayRecoveryCode, WaySupport}},

@@ -86,7 +86,6 @@ const (
 	DeliveryRefused    Text = "delivery.refused"    // the carrier does not take the number
 	DeliveryOptedOut   Text = "delivery.opted_out"  // the owner of the number asked for no messages
 	DeliveryCarrier    Text = "delivery.carrier"    // the carrier is out of order
-	DeliveryPaused     Text = "delivery.paused"     // we stopped sending: budget, credentials, a stopped country
 	DeliveryExpired    Text = "delivery.expired"    // it did not leave in time
 	DeliveryStopped    Text = "delivery.stopped"    // its country was stopped while it waited
 	DeliveryUnsendable Text = "delivery.unsendable" // a fault on our side
