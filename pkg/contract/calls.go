@@ -588,8 +588,10 @@ const (
 type SMSStatusReply struct {
 	Delivery Delivery `json:"delivery,omitempty"`
 	// Reason is a [FailureReason] when the delivery failed.
-	Reason   FailureReason `json:"reason,omitempty"`
-	ResendAt time.Time     `json:"resend_at"`
+	Reason FailureReason `json:"reason,omitempty"`
+	// Paused is true while the message waits and nothing is sent: AWS refuses our account, or calls fail one after the other.
+	Paused   bool      `json:"paused,omitempty"`
+	ResendAt time.Time `json:"resend_at"`
 	// RequestedAt is when the challenge was asked for; zero without one.
 	RequestedAt time.Time `json:"requested_at,omitzero"`
 	// Destination shows the last four digits only.
@@ -608,4 +610,8 @@ const (
 	ReasonExpired       FailureReason = "expired"
 	ReasonSuperseded    FailureReason = "superseded"
 	ReasonCarrier       FailureReason = "carrier"
+	// ReasonStopped: texts to its country were stopped while it waited.
+	ReasonStopped FailureReason = "stopped"
+	// ReasonUnsendable: a fault on our side, such as a sender that is refused or a record that does not open.
+	ReasonUnsendable FailureReason = "unsendable"
 )

@@ -53,7 +53,7 @@ func Messages() []Message {
 			SMSOpenReply{"xxx-xxx-9443", at.Add(30 * time.Second), at.Add(5 * time.Minute)}),
 		call(SMSConfirm, SMSConfirmRequest{who, "ch1", "si1", "en2", "c2VhbGVk"}, confirmation),
 		call(SMSVerify, SMSVerifyRequest{who, "ch1", "si1", ForSignIn, "c2VhbGVk"}, Empty{}),
-		call(SMSStatus, SMSStatusRequest{who, "ch1"}, SMSStatusReply{DeliveryFailed, ReasonOptedOut, at.Add(30 * time.Second), at, "xxx-xxx-9443", &lock}),
+		call(SMSStatus, SMSStatusRequest{who, "ch1"}, SMSStatusReply{DeliveryFailed, ReasonOptedOut, true, at.Add(30 * time.Second), at, "xxx-xxx-9443", &lock}),
 		call(SMSUnlock, unlock, UnlockReply{true}),
 		call(SMSDeliveries, DeliveriesRequest{"northwind", "u7q2", at, at.Add(time.Hour), "ch9", 50},
 			DeliveriesPage{[]DeliveryInfo{{"ch1", "u7q2", ForSignIn, "xxx-xxx-9443", DeliverySent, ReasonCarrier, 1, "ms1", at, at.Add(time.Second), at.Add(20 * time.Second)}}, "ch1"}),

@@ -197,12 +197,17 @@ func (y *yard) cpu() (dispatchers, parts, self time.Duration, err error) {
 // rate is how many of these texts the endpoint took per second: from where as many have arrived as are sent at once, to
 // the last.
 func (y *yard) rate(ctx context.Context, jobs []job, clients int) (float64, error) {
-	at, err := y.arrived(ctx, jobs)
-	if err != nil {
-		return 0, err
-	}
-	if len(at) != len(jobs) {
-		return 0, fmt.Errorf("%d of %d texts were handed over", len(at), len(jobs))
+	var at []time.Time
+	begin := time.Now()
+	// A job that came late was laid aside: its text is the reconciler's, and counts as late as it is.
+	for tick := time.Tick(50 * time.Millisecond); len(at) != len(jobs); <-tick {
+		var err error
+		if at, err = y.arrived(ctx, jobs); err != nil {
+			return 0, err
+		}
+		if time.Since(begin) > time.Minute {
+			return 0, fmt.Errorf("%d of %d texts were handed over", len(at), len(jobs))
+		}
 	}
 	if len(at) < 3*clients {
 		return 0, fmt.Errorf("%d texts are too few for %d at once: the machine is busy with something else", len(at), clients)

@@ -176,6 +176,7 @@ type SignIn struct {
 	Destination    string        `json:"destination"`
 	ResendIn       *int          `json:"resend_in"`
 	Delivery       string        `json:"delivery"`
+	DeliveryPaused bool          `json:"delivery_paused"`
 	DeliveryReason string        `json:"delivery_reason"`
 	OtherWays      []string      `json:"other_ways"`
 	AttemptsLeft   *int          `json:"attempts_left"`

@@ -111,7 +111,7 @@ func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *
 		if err != nil {
 			return f, err
 		}
-		f.Destination, f.Delivery, f.ResendIn = o.Destination, web.Delivery(o.delivery), g.resendIn(o.ResendAt)
+		f.Destination, f.Delivery, f.Paused, f.ResendIn = o.Destination, web.Delivery(o.delivery), o.paused, g.resendIn(o.ResendAt)
 	}
 	switch {
 	case refusal == nil:

@@ -96,7 +96,7 @@ type TextMessage struct {
 	Purpose     string     `json:"purpose" enum:"enrolment,sign_in,step_up"`
 	Destination string     `json:"destination" example:"xxx-xxx-9443"`
 	Delivery    string     `json:"delivery" enum:"queued,sent,failed"`
-	Reason      string     `json:"reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier"`
+	Reason      string     `json:"reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier,stopped,unsendable"`
 	Attempts    int        `json:"attempts"`
 	MessageID   string     `json:"message_id,omitempty" doc:"The provider's, by which its support finds the message."`
 	CreatedAt   time.Time  `json:"created_at"`

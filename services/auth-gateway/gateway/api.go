@@ -24,8 +24,9 @@ type SignIn struct {
 	Destination  string        `json:"destination,omitempty" example:"xxx-xxx-9443" doc:"Where the text message goes; only the last digits are shown."`
 	ResendIn     *int          `json:"resend_in,omitempty" example:"11" doc:"Seconds until a new text message may be asked for."`
 	Delivery     string        `json:"delivery,omitempty" enum:"queued,sent,failed" doc:"How far the text message is."`
-	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier" doc:"Why the text message failed."`
-	OtherWays    []OtherWay    `json:"other_ways,omitempty" enum:"recovery_code,new_number,skip,support" doc:"What else the person can do, from 30 seconds after a text message was asked for, and at once when it failed or a limit refuses another: spend a recovery code, give another number, decline, or ask whom the portal names."`
+	Paused       bool          `json:"delivery_paused,omitempty" doc:"Nothing is sent for now, to nobody: the text message is queued, and goes out by itself unless its code expires first. It is nothing that the person did."`
+	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier,stopped,unsendable" doc:"Why the text message failed."`
+	OtherWays    []OtherWay    `json:"other_ways,omitempty" enum:"recovery_code,new_number,skip,support" doc:"What else the person can do, from 30 seconds after a text message was asked for, and at once when it failed, nothing is sent for now, or a limit refuses another: spend a recovery code, give another number, decline, or ask whom the portal names."`
 	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, where that is known."`
 	LockedUntil  *time.Time    `json:"locked_until,omitempty" doc:"No code is taken before."`
 	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left after one was spent in this sign-in."`
@@ -46,7 +47,7 @@ func (g *gateway) view(o outcome) SignIn {
 	if o.Status == StatusEnroll || o.Status == StatusChallenge {
 		v.Factor, v.CanSkip, v.Reset = string(o.Factor), o.CanSkip && o.Status == StatusEnroll, resetOf(o.Reset)
 		if o.Factor == contract.FactorSMS && (o.Challenge != "" || o.Status == StatusChallenge) {
-			v.Destination, v.Delivery, v.Reason = o.Destination, string(o.delivery), string(o.reason)
+			v.Destination, v.Delivery, v.Paused, v.Reason = o.Destination, string(o.delivery), o.paused, string(o.reason)
 			in := g.resendIn(o.ResendAt)
 			v.ResendIn = &in
 		}

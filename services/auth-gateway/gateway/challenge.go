@@ -46,14 +46,39 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 	if err != nil {
 		return outcome{}, err
 	}
-	s.Resent = s.Challenge != "" && phone == ""
-	s.Challenge, s.Destination, s.ResendAt, s.PublishedAt, s.CodeExpiresAt = req.Challenge, r.Destination, r.ResendAt, f.now(), r.ExpiresAt
-	s.Limited, s.LimitedUntil = "", time.Time{}
-	if s, _, err = f.advance(ctx, s, revision, stepNothing); err != nil {
+	resent, at := s.Challenge != "" && phone == "", f.now()
+	s, err = f.noteText(ctx, s, revision, r.ExpiresAt, func(s *signIn) {
+		s.Challenge, s.Destination, s.ResendAt, s.PublishedAt, s.CodeExpiresAt = req.Challenge, r.Destination, r.ResendAt, at, r.ExpiresAt
+		s.Resent, s.Limited, s.LimitedUntil = resent, "", time.Time{}
+	})
+	if err != nil {
 		return outcome{}, err
 	}
 	f.publish(ctx, s.account(), s.Challenge, s.CodeExpiresAt)
 	return outcome{signIn: s, delivery: contract.DeliveryQueued}, nil
+}
+
+// noteTries is how often a text message that is open is written into a sign-in that others change.
+const noteTries = 5
+
+// noteText writes a text message that was opened into its sign-in. Opening it killed the one before, so a change that
+// came between must not leave the sign-in with the dead one: the message is noted in what that change left, as long as
+// the sign-in still asks for the same factor, and no newer message stands there.
+func (f *signIns) noteText(ctx context.Context, s signIn, revision uint64, expires time.Time, note func(*signIn)) (signIn, error) {
+	now := s
+	for try := 1; ; try++ {
+		note(&now)
+		moved, _, err := f.advance(ctx, now, revision, stepNothing)
+		if !errors.Is(err, errWentOn) || try == noteTries {
+			return moved, err
+		}
+		var readErr error
+		now, revision, readErr = f.kv.Get(ctx, s.ID)
+		if readErr != nil || now.Status != s.Status || now.Factor != s.Factor || now.Enrolment != s.Enrolment || now.CodeExpiresAt.After(expires) {
+			return signIn{}, err
+		}
+		now.Started = now.Started || s.Started
+	}
 }
 
 // hostOf is the host of a URL without its port: what the last line of a text message is bound to.

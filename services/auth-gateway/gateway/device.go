@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"strings"
@@ -116,7 +117,8 @@ func networkOf(a netip.Addr) string {
 }
 
 // callerOf is where a request comes from. Behind proxies that we trust it is the last address that they did not add
-// themselves; what stands before that, anybody may have written.
+// themselves; what stands before that, anybody may have written. Several lines of the header are one list in their
+// order (RFC 9110, 5.3): some proxies append to the line they got, others add one of their own.
 func callerOf(c *fiber.Ctx, trusted []netip.Prefix) caller {
 	out := caller{agent: c.Get(fiber.HeaderUserAgent)}
 	out.address, _ = netip.AddrFromSlice(c.Context().RemoteIP())
@@ -132,10 +134,10 @@ func callerOf(c *fiber.Ctx, trusted []netip.Prefix) caller {
 	if !known(out.address) {
 		return out
 	}
-	hops := strings.Split(c.Get(fiber.HeaderXForwardedFor), ",")
+	hops := bytes.Split(bytes.Join(c.Request().Header.PeekAll(fiber.HeaderXForwardedFor), []byte(",")), []byte(","))
 	for i := len(hops) - 1; i >= 0; i-- {
-		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		a, ok := hopOf(string(bytes.TrimSpace(hops[i])))
+		if !ok {
 			break
 		}
 		if out.address = a.Unmap(); !known(out.address) {
@@ -143,6 +145,18 @@ func callerOf(c *fiber.Ctx, trusted []netip.Prefix) caller {
 		}
 	}
 	return out
+}
+
+// hopOf reads one entry of X-Forwarded-For: an address, which some proxies write with its port or in brackets.
+func hopOf(entry string) (netip.Addr, bool) {
+	if at, err := netip.ParseAddrPort(entry); err == nil {
+		return at.Addr(), true
+	}
+	if in, ok := strings.CutPrefix(entry, "["); ok {
+		entry = strings.TrimSuffix(in, "]")
+	}
+	a, err := netip.ParseAddr(entry)
+	return a, err == nil
 }
 
 // trustedNetworks are the proxies whose word counts. The settings were checked when they were read.

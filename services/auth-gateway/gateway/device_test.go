@@ -51,18 +51,25 @@ func TestOnlyOurProxiesSayWhoCalls(t *testing.T) {
 	// The server's own test requests come from 0.0.0.0.
 	for name, c := range map[string]struct {
 		trusted   []string
-		forwarded string
+		forwarded []string
 		want      string
 	}{
-		"no proxy is trusted":            {nil, "203.0.113.7", "0.0.0.0"},
-		"another one is":                 {[]string{"10.0.0.0/8"}, "203.0.113.7", "0.0.0.0"},
-		"it is":                          {[]string{"0.0.0.0"}, "203.0.113.7", "203.0.113.7"},
-		"what the client wrote":          {[]string{"0.0.0.0"}, "192.0.2.1, 203.0.113.7", "203.0.113.7"},
-		"two of ours":                    {[]string{"0.0.0.0", "10.0.0.0/8"}, "192.0.2.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"},
-		"no address":                     {[]string{"0.0.0.0"}, "nobody", "0.0.0.0"},
-		"nothing":                        {[]string{"0.0.0.0"}, "", "0.0.0.0"},
-		"nothing that it did not add":    {[]string{"0.0.0.0", "10.0.0.0/8"}, "10.1.2.3", "10.1.2.3"},
-		"an address of the other family": {[]string{"0.0.0.0"}, "2001:db8::1", "2001:db8::1"},
+		"no proxy is trusted":            {nil, []string{"203.0.113.7"}, "0.0.0.0"},
+		"another one is":                 {[]string{"10.0.0.0/8"}, []string{"203.0.113.7"}, "0.0.0.0"},
+		"it is":                          {[]string{"0.0.0.0"}, []string{"203.0.113.7"}, "203.0.113.7"},
+		"what the client wrote":          {[]string{"0.0.0.0"}, []string{"192.0.2.1, 203.0.113.7"}, "203.0.113.7"},
+		"two of ours":                    {[]string{"0.0.0.0", "10.0.0.0/8"}, []string{"192.0.2.1, 203.0.113.7, 10.1.2.3"}, "203.0.113.7"},
+		"no address":                     {[]string{"0.0.0.0"}, []string{"nobody"}, "0.0.0.0"},
+		"nothing":                        {[]string{"0.0.0.0"}, nil, "0.0.0.0"},
+		"nothing that it did not add":    {[]string{"0.0.0.0", "10.0.0.0/8"}, []string{"10.1.2.3"}, "10.1.2.3"},
+		"an address of the other family": {[]string{"0.0.0.0"}, []string{"2001:db8::1"}, "2001:db8::1"},
+		"a line that the proxy added":    {[]string{"0.0.0.0"}, []string{"203.0.113.9", "198.51.100.7"}, "198.51.100.7"},
+		"lines of two of ours":           {[]string{"0.0.0.0", "10.0.0.0/8"}, []string{"203.0.113.9, 198.51.100.7", "10.1.2.3"}, "198.51.100.7"},
+		"an empty last line":             {[]string{"0.0.0.0"}, []string{"203.0.113.9", ""}, "0.0.0.0"},
+		"with a port":                    {[]string{"0.0.0.0"}, []string{"192.0.2.1, 203.0.113.7:5678"}, "203.0.113.7"},
+		"IPv6 with a port":               {[]string{"0.0.0.0"}, []string{"[2001:db8::1]:99"}, "2001:db8::1"},
+		"IPv6 in brackets":               {[]string{"0.0.0.0"}, []string{"[2001:db8::1]"}, "2001:db8::1"},
+		"ours with a port":               {[]string{"0.0.0.0", "10.0.0.0/8"}, []string{"203.0.113.7:1, 10.1.2.3:2"}, "203.0.113.7"},
 	} {
 		app := fiber.New()
 		var got caller
@@ -71,7 +78,9 @@ func TestOnlyOurProxiesSayWhoCalls(t *testing.T) {
 			return nil
 		})
 		req := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		req.Header.Set("X-Forwarded-For", c.forwarded)
+		for _, line := range c.forwarded {
+			req.Header.Add("X-Forwarded-For", line)
+		}
 		resp, err := app.Test(req)
 		if err != nil {
 			t.Fatal(err)

@@ -27,7 +27,8 @@ const (
 )
 
 // otherWays are what a sign-in offers besides a text message, and how long until it does: not at all for an
-// authenticator app, at once when the message failed, a limit refuses another one, or the person has asked for a second.
+// authenticator app, at once when the message failed, nothing is sent for now, a limit refuses another one, or the person
+// has asked for a second.
 func otherWays(o outcome, now time.Time) (ways []OtherWay, in time.Duration) {
 	limited := o.LimitedUntil.After(now)
 	switch {
@@ -46,7 +47,7 @@ func otherWays(o outcome, now time.Time) (ways []OtherWay, in time.Duration) {
 		return nil, 0
 	}
 	ways = append(ways, WaySupport)
-	if o.delivery == contract.DeliveryFailed || limited || o.Resent {
+	if o.delivery == contract.DeliveryFailed || o.paused || limited || o.Resent {
 		return ways, 0
 	}
 	since := o.requestedAt

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
+	"sallyport/services/auth-gateway/web"
 )
 
 func TestB26WhatIsOfferedWhen(t *testing.T) {
@@ -31,6 +32,7 @@ func TestB26WhatIsOfferedWhen(t *testing.T) {
 		"just published":       {of(challenge, func(o *outcome) { o.requestedAt, o.PublishedAt = time.Time{}, now }), 30 * time.Second, []OtherWay{WayRecoveryCode, WaySupport}},
 		"none sent":            {of(challenge, func(o *outcome) { o.requestedAt, o.Challenge = time.Time{}, "" }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"failed":               {of(challenge, func(o *outcome) { o.delivery = contract.DeliveryFailed }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
+		"paused":               {of(challenge, func(o *outcome) { o.delivery, o.paused = contract.DeliveryQueued, true }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"asked twice":          {of(challenge, func(o *outcome) { o.Resent = true }), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"limited":              {of(challenge, limited(contract.LimitPortal)), 0, []OtherWay{WayRecoveryCode, WaySupport}},
 		"a limit that is over": {of(challenge, func(o *outcome) { o.LimitedUntil = now }), 20 * time.Second, []OtherWay{WayRecoveryCode, WaySupport}},
@@ -58,6 +60,27 @@ func TestB26EveryLimitIsSaid(t *testing.T) {
 		said[string(limitTexts[why])] = true
 		if p := problemOf(&contract.Error{Code: contract.RateLimited, Reason: why, RetryAfter: 60}); p.Status != 429 || p.Reason != string(why) || p.GetHeaders().Get("Retry-After") != "60" {
 			t.Errorf("%s: %+v", why, p)
+		}
+	}
+}
+
+// Every reason of a failure has words of its own, for the person and for their admin.
+func TestB26EveryFailureIsSaid(t *testing.T) {
+	for why, want := range map[contract.FailureReason][2]web.Text{
+		contract.ReasonInvalidNumber: {web.DeliveryRefused, web.DoOtherWay},
+		contract.ReasonOptedOut:      {web.DeliveryOptedOut, web.DoOptIn},
+		contract.ReasonExpired:       {web.DeliveryExpired, web.DoAskAgain},
+		contract.ReasonSuperseded:    {web.DeliveryExpired, web.DoAskAgain},
+		contract.ReasonCarrier:       {web.DeliveryCarrier, web.DoTryAgain},
+		contract.ReasonStopped:       {web.DeliveryStopped, web.DoChooseWay},
+		contract.ReasonUnsendable:    {web.DeliveryUnsendable, web.DoTryAgain},
+	} {
+		said, do := deliveryText(outcome{signIn: signIn{Status: StatusChallenge}, delivery: contract.DeliveryFailed, reason: why})
+		if said != want[0] || do != want[1] {
+			t.Errorf("%s: %q %q, want %q", why, said, do, want)
+		}
+		if web.FailureText(string(why)) == "" {
+			t.Errorf("%s is not said in the console", why)
 		}
 	}
 }

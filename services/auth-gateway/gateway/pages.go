@@ -399,7 +399,7 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 	}
 	page := web.Code{
 		Factor: web.Factor(s.Factor), Purpose: web.Challenge, Destination: o.Destination, Label: s.Label,
-		Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt), Ways: waysOf(o, g.now()),
+		Delivery: web.Delivery(o.delivery), Paused: o.paused, ResendIn: g.resendIn(o.ResendAt), Ways: waysOf(o, g.now()),
 	}
 	page.DeliveryText, page.DeliveryDo = deliveryText(o)
 	if s.Status == StatusEnroll {
@@ -434,6 +434,10 @@ func deliveryText(o outcome) (why, what web.Text) {
 		return web.DeliveryOptedOut, web.DoOptIn
 	case contract.ReasonExpired, contract.ReasonSuperseded:
 		return web.DeliveryExpired, web.DoAskAgain
+	case contract.ReasonStopped:
+		return web.DeliveryStopped, web.DoChooseWay
+	case contract.ReasonUnsendable:
+		return web.DeliveryUnsendable, web.DoTryAgain
 	case contract.ReasonCarrier:
 	}
 	return web.DeliveryCarrier, web.DoTryAgain
@@ -480,7 +484,7 @@ func (g *gateway) pageStatus(c *fiber.Ctx) error {
 	if err == nil {
 		var o outcome
 		if o, err = g.flow.look(c.UserContext(), s); err == nil && (s.Status == StatusEnroll || s.Status == StatusChallenge) {
-			status := web.Status{Delivery: web.Delivery(o.delivery), ResendIn: g.resendIn(o.ResendAt), Offer: waysOf(o, g.now()).In == 0}
+			status := web.Status{Delivery: web.Delivery(o.delivery), Paused: o.paused, ResendIn: g.resendIn(o.ResendAt), Offer: waysOf(o, g.now()).In == 0}
 			if why, what := deliveryText(o); why != "" {
 				status.DeliveryText = web.Say("en", why) + " " + web.Say("en", what)
 			}

@@ -102,6 +102,8 @@ type outcome struct {
 	delivery    contract.Delivery
 	reason      contract.FailureReason
 	requestedAt time.Time
+	// paused is true while it is queued and nothing is sent.
+	paused bool
 	// lockedUntil is set when no code is taken now.
 	lockedUntil *time.Time
 }
@@ -376,6 +378,7 @@ func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 		return out, err
 	}
 	out.delivery, out.reason, out.requestedAt, out.ResendAt = r.Delivery, r.Reason, r.RequestedAt, r.ResendAt
+	out.paused = r.Paused && r.Delivery == contract.DeliveryQueued
 	if out.Destination == "" {
 		out.Destination = r.Destination
 	}

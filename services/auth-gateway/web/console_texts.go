@@ -267,6 +267,8 @@ const (
 	outcomeExpired       Text = "outcome.expired"
 	outcomeSuperseded    Text = "outcome.superseded"
 	failureSuperseded    Text = "failure.superseded"
+	failureStopped       Text = "failure.stopped"
+	failureUnsendable    Text = "failure.unsendable"
 )
 
 var auditTexts = map[string]struct{ name, self, other Text }{
@@ -309,6 +311,7 @@ var outcomeTexts = map[string]Text{"sent": outcomeSent, "failed": outcomeFailed,
 
 var failureTexts = map[string]Text{
 	"invalid_number": DeliveryRefused, "opted_out": DeliveryOptedOut, "carrier": DeliveryCarrier, "expired": DeliveryExpired, "superseded": failureSuperseded,
+	"stopped": failureStopped, "unsendable": failureUnsendable,
 }
 
 // FailureText says why a text message was not handed over.

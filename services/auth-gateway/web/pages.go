@@ -179,6 +179,7 @@ type Code struct {
 	Unsent       bool     // SMS: no text has gone out yet in this sign-in, because the wait is not over
 	Destination  string   // masked, xxx-xxx-9443; the whole number only where it was typed a moment ago
 	Delivery     Delivery // SMS only
+	Paused       bool     // it is queued, and nothing is sent for now
 	DeliveryText Text     // the reason of a failure; empty: the usual words for Delivery
 	DeliveryDo   Text     // what to do about it: DoTryAgain, DoOtherWay, ...
 	Ways         Ways     // SMS only
@@ -204,6 +205,7 @@ type Ways struct {
 // Status is the answer of GET /sign-in/status, which the Code page reads while it waits.
 type Status struct {
 	Delivery     Delivery `json:"delivery"`
+	Paused       bool     `json:"paused"`        // as in Code
 	DeliveryText string   `json:"delivery_text"` // in the person's language: Say(lang, text)
 	ResendIn     int      `json:"resend_in"`
 	Offer        bool     `json:"offer"`   // the other ways are offered now
@@ -319,6 +321,7 @@ type StepUpFields struct {
 	Factor        Factor    // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
 	Destination   string    // where a text has gone
 	Delivery      Delivery
+	Paused        bool // as in Code
 	ResendIn      int
 	PasswordError Text
 	PasswordUntil time.Time // when another one is taken

@@ -105,9 +105,16 @@ func Preview() map[string]struct {
 		"code-totp-locked":   {out, with(app, func(p *Code) { p.Error, p.LockedUntil = CodeWrong, in(30*time.Second) })},
 		"code-totp-disabled": {out, with(app, func(p *Code) { p.Error = CodeDisabled })},
 		"code-sms-queued":    {out, with(text, func(p *Code) { p.Delivery, p.ResendIn = Queued, 30 })},
+		"code-sms-paused":    {out, with(text, func(p *Code) { p.Delivery, p.Paused, p.ResendIn, p.Ways.In = Queued, true, 30, 0 })},
 		"code-sms-sent":      {out, with(text, func(p *Code) { p.ResendIn = 11 })},
 		"code-sms-failed": {out, with(text, func(p *Code) {
 			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryRefused, DoOtherWay, 0
+		})},
+		"code-sms-stopped": {out, with(text, func(p *Code) {
+			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryStopped, DoChooseWay, 0
+		})},
+		"code-sms-unsendable": {out, with(text, func(p *Code) {
+			p.Delivery, p.DeliveryText, p.DeliveryDo, p.Ways.In = Failed, DeliveryUnsendable, DoTryAgain, 0
 		})},
 		"code-sms-late":         {out, with(text, func(p *Code) { p.Ways.In = 0 })},
 		"code-sms-limited":      {out, with(text, func(p *Code) { p.Ways.In, p.Limit, p.LimitUntil = 0, LimitPerson, in(9*time.Minute) })},
@@ -157,6 +164,7 @@ func Preview() map[string]struct {
 		"step-up-sms": {as, StepUp{
 			StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Sent, ResendIn: 12, PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/step-up",
 		}},
+		"step-up-paused":   {as, StepUp{StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Queued, Paused: true, ResendIn: 12}, Why: WhyFactor, Action: "/account/step-up"}},
 		"step-up-provider": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Provider: &Provider{"Microsoft", "/account/step-up/with/microsoft?for=%2Fadmin"}}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-proved":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Proved: true}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-limited":  {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, PasswordError: PasswordLimit, PasswordUntil: in(9 * time.Minute)}, Action: "/account/step-up"}},

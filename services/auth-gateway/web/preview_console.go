@@ -41,6 +41,8 @@ func previewConsole(out Frame) map[string]struct {
 	texts := []DeliveryRow{
 		{Person: name(clerk), At: ago(3 * time.Hour), Destination: "xxx-xxx-9443", Purpose: ForSignIn, Delivery: Sent, Attempts: 1, MessageID: "5d1e3a6c", Verified: true},
 		{Person: name(clerk), At: ago(4 * time.Hour), Destination: "xxx-xxx-9443", Purpose: ForSignIn, Delivery: Failed, Reason: DeliveryCarrier, Attempts: 3},
+		{Person: name(clerk), At: ago(4*time.Hour + time.Minute), Destination: "xxx-xxx-9443", Purpose: ForSignIn, Delivery: Failed, Reason: FailureText("stopped")},
+		{Person: name(clerk), At: ago(4*time.Hour + 2*time.Minute), Destination: "xxx-xxx-9443", Purpose: ForSignIn, Delivery: Failed, Reason: FailureText("unsendable"), Attempts: 1},
 		{Person: name(owner), At: ago(5 * time.Hour), Destination: "xxx-xxx-1200", Purpose: ForEnrolment, Delivery: Queued},
 	}
 	log := []AuditRow{

@@ -83,11 +83,12 @@ const (
 
 // Why a text message was not sent.
 const (
-	DeliveryRefused  Text = "delivery.refused"   // the carrier does not take the number
-	DeliveryOptedOut Text = "delivery.opted_out" // the owner of the number asked for no messages
-	DeliveryCarrier  Text = "delivery.carrier"   // the carrier is out of order
-	DeliveryPaused   Text = "delivery.paused"    // we stopped sending: budget, credentials, a stopped country
-	DeliveryExpired  Text = "delivery.expired"   // it did not leave in time
+	DeliveryRefused    Text = "delivery.refused"    // the carrier does not take the number
+	DeliveryOptedOut   Text = "delivery.opted_out"  // the owner of the number asked for no messages
+	DeliveryCarrier    Text = "delivery.carrier"    // the carrier is out of order
+	DeliveryExpired    Text = "delivery.expired"    // it did not leave in time
+	DeliveryStopped    Text = "delivery.stopped"    // its country was stopped while it waited
+	DeliveryUnsendable Text = "delivery.unsendable" // a fault on our side
 )
 
 // What to do when a text message was not sent.
@@ -97,6 +98,7 @@ const (
 	DoOptIn       Text = "delivery.do_opt_in"
 	DoAskAgain    Text = "delivery.do_ask_again"
 	DoTryAgain    Text = "delivery.do_try_again"
+	DoChooseWay   Text = "delivery.do_choose_way"
 )
 
 // Which limit on text messages was reached.

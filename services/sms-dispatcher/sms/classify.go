@@ -80,7 +80,7 @@ func classify(a answer) (class, contract.FailureReason) {
 			case aboutOptOut:
 				v.reason = contract.ReasonOptedOut
 			case aboutAttributes: // of this country's sender, perhaps: no reason to stop the others
-				v.reason = contract.ReasonCarrier
+				v.reason = contract.ReasonUnsendable
 			case aboutNumber:
 			}
 		}

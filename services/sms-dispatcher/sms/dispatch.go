@@ -195,13 +195,13 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 	if err != nil {
 		// Not our key, or not our record: no retry can mend it, and it must not be silent.
 		d.refund(ctx, day)
-		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		_, endErr := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonUnsendable}, now)
 		return false, true, errors.Join(err, endErr)
 	}
 	if d.held(reserved, now) {
 		// Its country was stopped since it was let through: the person is told at once that nothing comes.
 		d.refund(ctx, day)
-		_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonCarrier}, now)
+		_, err := d.end(ctx, reserved, ending{outcome: contract.OutcomeFailed, reason: contract.ReasonStopped}, now)
 		return true, true, err
 	}
 	// The last look. A process that was held up here for long would send what somebody else has sent by now, or what

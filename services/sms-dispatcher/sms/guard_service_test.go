@@ -383,7 +383,7 @@ func TestB24ACountryWhoseCodesDoNotComeBackIsStopped(t *testing.T) {
 // A text that was let through before its country was stopped is not sent any more.
 func TestAQueuedTextToAStoppedCountryIsNotSent(t *testing.T) {
 	w := newWorld(t)
-	w.start(noLimits()...)
+	w.start(noLimits("SMS_CONVERSION_STOP", "10%/50")...)
 	p := w.person("u1", "+447400123499")
 	if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
 		t.Fatal(err)
@@ -402,7 +402,7 @@ func TestAQueuedTextToAStoppedCountryIsNotSent(t *testing.T) {
 		return contract.CodeOf(err) == contract.RateLimited
 	})
 	p.publish("c1", "requested-c1")
-	if f := w.ends("c1"); f.Outcome != contract.OutcomeFailed {
+	if f := w.ends("c1"); f.Outcome != contract.OutcomeFailed || f.Reason != contract.ReasonStopped {
 		t.Errorf("%+v", f)
 	}
 	if n := len(w.inbox("")); n != 0 {

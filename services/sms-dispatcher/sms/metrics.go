@@ -106,7 +106,7 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	}
 	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
 		m.laidAside, m.answer, m.took, m.calling, m.failed)
-	for _, why := range []contract.FailureReason{contract.ReasonInvalidNumber, contract.ReasonOptedOut, contract.ReasonExpired, contract.ReasonSuperseded, contract.ReasonCarrier} {
+	for _, why := range []contract.FailureReason{contract.ReasonInvalidNumber, contract.ReasonOptedOut, contract.ReasonExpired, contract.ReasonSuperseded, contract.ReasonCarrier, contract.ReasonStopped, contract.ReasonUnsendable} {
 		m.failed.WithLabelValues(string(why))
 	}
 	for _, why := range []lateness{lateExpired, lateWaited} {

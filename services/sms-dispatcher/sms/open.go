@@ -331,6 +331,13 @@ func (o *Office) status(ctx context.Context, req contract.SMSStatusRequest) (con
 	return reply, nil
 }
 
+// status answers [contract.SMSStatus]. Whether anything is sent now, each replica knows of itself; they see the same AWS.
+func (d *dispatcher) status(ctx context.Context, req contract.SMSStatusRequest) (contract.SMSStatusReply, error) {
+	reply, err := d.office.status(ctx, req)
+	reply.Paused = reply.Delivery == contract.DeliveryQueued && !d.gate.open()
+	return reply, err
+}
+
 // delivery is what a person may know of a challenge's state.
 func delivery(c challenge, now time.Time) (contract.Delivery, contract.FailureReason) {
 	switch {

@@ -269,8 +269,8 @@ func TestWhatAnInvalidParameterIsAbout(t *testing.T) {
 		"": "permanent invalid_number",
 		"Invalid parameter: PhoneNumber Reason: +17015559443 is not valid to publish to":                    "permanent invalid_number",
 		"Invalid parameter: PhoneNumber Reason: +17015559443 is opted out":                                  "permanent opted_out",
-		"Invalid parameter: MessageAttributes Reason: the value of AWS.SNS.SMS.SenderID is not valid":       "permanent carrier",
-		"Invalid parameter: AWS.MM.SMS.OriginationNumber Reason: +12065550100 is not owned by this account": "permanent carrier",
+		"Invalid parameter: MessageAttributes Reason: the value of AWS.SNS.SMS.SenderID is not valid":       "permanent unsendable",
+		"Invalid parameter: AWS.MM.SMS.OriginationNumber Reason: +12065550100 is not owned by this account": "permanent unsendable",
 	} {
 		class, reason := classify(answer{Status: 400, Code: "InvalidParameter", About: aboutOf(message)})
 		if got := string(class) + " " + string(reason); got != want {

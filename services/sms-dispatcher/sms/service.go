@@ -160,7 +160,7 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 		bus.Handle(svc.Bus, contract.SMSOpen, d.open),
 		bus.Handle(svc.Bus, contract.SMSVerify, d.verify),
 		bus.Handle(svc.Bus, contract.SMSConfirm, d.confirm),
-		bus.Handle(svc.Bus, contract.SMSStatus, d.office.status),
+		bus.Handle(svc.Bus, contract.SMSStatus, d.status),
 		bus.Handle(svc.Bus, contract.SMSUnlock, d.unlock),
 		bus.Handle(svc.Bus, contract.SMSDeliveries, d.deliveries),
 		bus.Handle(svc.Bus, contract.SMSTraffic, d.traffic),

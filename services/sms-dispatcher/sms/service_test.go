@@ -675,9 +675,10 @@ func TestASpentAccountPausesTheQueue(t *testing.T) {
 	p.ask("c1", contract.ForEnrolment, p.phone)
 	servicetest.Eventually(t, "the pause is shown", func() bool { return gauge(t, svc, "sallyport_sms_queue_paused") == 1 })
 	began := time.Now()
-	if s := p.status("c1"); s.Delivery != contract.DeliveryQueued {
-		t.Errorf("%+v", s)
-	}
+	servicetest.Eventually(t, "the person is told", func() bool {
+		s := p.status("c1")
+		return s.Delivery == contract.DeliveryQueued && s.Paused
+	})
 	// It is tried after a second, and then after two more: not again and again.
 	servicetest.Eventually(t, "it is tried twice more", func() bool { return attempts(t, svc, ours) >= 3 })
 	if took := time.Since(began); took < firstPause+2*firstPause-500*time.Millisecond {

@@ -102,6 +102,7 @@
   if (resend) waitToResend(Number(resend.dataset.resend), delivery?.dataset.state === "failed");
 
   // How far the text message has come.
+  const waits = () => delivery.dataset.state === "queued" || delivery.dataset.state === "paused";
   const ask = async () => {
     try {
       const reply = await fetch(delivery.dataset.status, { headers: { Accept: "application/json" }, cache: "no-store" });
@@ -109,20 +110,22 @@
         const status = await reply.json();
         if (status.expired) return location.assign(delivery.dataset.expired);
         if (status.offer) offer();
-        if (status.delivery && status.delivery !== delivery.dataset.state) {
-          const [title, text] = (delivery.dataset[status.delivery] ?? "|").split("|");
-          delivery.dataset.state = status.delivery;
-          $("#lead-sent").hidden = status.delivery === "failed";
-          $("#lead-failed").hidden = status.delivery !== "failed";
+        const state = status.paused ? "paused" : status.delivery;
+        if (state && state !== delivery.dataset.state) {
+          const [title, text] = (delivery.dataset[state] ?? "|").split("|");
+          const unsent = state === "failed" || state === "paused";
+          delivery.dataset.state = state;
+          $("#lead-sent").hidden = unsent;
+          $("#lead-failed").hidden = !unsent;
           say(delivery.querySelector("b"), title);
           say(delivery.querySelector("span"), status.delivery_text || text);
-          if (resend) waitToResend(status.resend_in ?? 0, status.delivery === "failed");
+          if (resend) waitToResend(status.resend_in ?? 0, state === "failed");
         }
       }
     } catch { /* no network for a moment: ask again */ }
-    if (delivery.dataset.state === "queued") setTimeout(ask, 1500);
+    if (waits()) setTimeout(ask, 1500);
   };
-  if (delivery?.dataset.state === "queued") setTimeout(ask, 1500);
+  if (delivery && waits()) setTimeout(ask, 1500);
 
   // A complete code goes by itself, once: not the same one twice, and after an error only one that a person typed or pasted.
   const code = $("input[data-autosubmit]");
