@@ -290,6 +290,22 @@ var guards = []guard{
 		Package: "./test/e2e", Test: "TestANetworksGuessesAreLimited",
 	},
 	{
+		Name: "gateway: every line of X-Forwarded-For counts", Keeps: "a client behind a proxy does not choose its network",
+		File: gatewayDir + "device.go", Old: `c.Request().Header.PeekAll(fiber.HeaderXForwardedFor)`,
+		New:     `[][]byte{c.Request().Header.Peek(fiber.HeaderXForwardedFor)}`,
+		Package: gatewayPackage, Test: "TestOnlyOurProxiesSayWhoCalls",
+	},
+	{
+		Name: "gateway: an opened text is noted over another change", Keeps: "a sign-in does not stay with the code that a resend killed",
+		File: gatewayDir + "challenge.go", Old: `|| try == noteTries {`, New: `|| try <= noteTries {`,
+		Package: gatewayPackage, Test: "TestB24AResendOutlivesAnotherChange",
+	},
+	{
+		Name: "gateway: a newer text stays", Keeps: "of two resends at once the one whose code lives is asked for",
+		File: gatewayDir + "challenge.go", Old: `|| now.CodeExpiresAt.After(expires) {`, New: `|| now.CodeExpiresAt.IsZero() && expires.IsZero() {`,
+		Package: gatewayPackage, Test: "TestB24AResendOutlivesAnotherChange",
+	},
+	{
 		Name: "store: a meter counts before it is asked", Keeps: "parallel calls find no more room than there is",
 		File: "pkg/store/meters.go", Old: `CountIn("counts", limits, now, 1)}`, New: `CountIn("counts", limits, now, 0)}`,
 		Package: "./pkg/store", Test: "TestAMeterOnTheStoreIsExact",

@@ -8,6 +8,7 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/service"
 	"sallyport/pkg/service/servicetest"
 )
 
@@ -116,6 +117,45 @@ func TestB24ANoteThatNeverFitsIsGivenUp(t *testing.T) {
 		})
 		if contract.CodeOf(err) != want {
 			t.Errorf("after %d changes: %v", tries, err)
+		}
+	}
+}
+
+// TestB26PausedOnlyWhileItWaits: that texts are paused is told of one that waits, and of no other; the other ways are
+// offered with it.
+func TestB26PausedOnlyWhileItWaits(t *testing.T) {
+	w := servicetest.New(t)
+	flow := &signIns{bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler)}
+	now := w.Clock.Now()
+	var reply contract.SMSStatusReply
+	err := bus.Handle(w.Bus(contract.SMSDispatcher), contract.SMSStatus, func(context.Context, contract.SMSStatusRequest) (contract.SMSStatusReply, error) {
+		return reply, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{flow: flow, svc: &service.Service{Clock: w.Clock}}
+	for _, c := range []struct {
+		delivery contract.Delivery
+		paused   bool
+		want     bool
+	}{
+		{contract.DeliveryQueued, true, true},
+		{contract.DeliveryQueued, false, false},
+		{contract.DeliverySent, true, false},
+		{contract.DeliveryFailed, true, false},
+	} {
+		reply = contract.SMSStatusReply{Delivery: c.delivery, Paused: c.paused, ResendAt: now, RequestedAt: now}
+		out, err := flow.look(t.Context(), signIn{
+			ID: bus.NewID(), Portal: "p", User: "u", Status: StatusChallenge, Factor: contract.FactorSMS, Challenge: "c", ExpiresAt: now.Add(signInLife), PublishedAt: now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := g.view(out)
+		offered := c.want || c.delivery == contract.DeliveryFailed
+		if v.Paused != c.want || v.Delivery != string(c.delivery) || (len(v.OtherWays) > 0) != offered {
+			t.Errorf("%s, paused %v: the sign-in says %q, paused %v, and offers %v", c.delivery, c.paused, v.Delivery, v.Paused, v.OtherWays)
 		}
 	}
 }
