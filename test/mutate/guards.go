@@ -59,6 +59,11 @@ var guards = []guard{
 		Package: smsPackage, Test: "TestAFaultOfOursIsGivenBackToThePerson",
 	},
 	{
+		Name: "sms: a reset that was half done is finished", Keeps: "no text of before a reset is sent, whoever died in between",
+		File: smsDir + "open.go", Old: `for _, id := range p.Sends.older(now, p.Epoch) {`, New: `for _, id := range p.Sends.older(now, 0) {`,
+		Package: smsPackage, Test: "TestAResetThatWasHalfDoneIsFinished",
+	},
+	{
 		Name: "sms: a typed code is not replaced", Keeps: "a success stays one, in the record and in what is told",
 		File: smsDir + "store.go", Old: `		guard = append(guard, field("closed", stillOpen))
 		fields = append(fields, field("closed", o.closed))`, New: `		fields = append(fields, field("closed", o.closed))`,

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/meter"
 	"sallyport/pkg/service/servicetest"
@@ -131,7 +132,7 @@ func TestB24SixtyTextsADay(t *testing.T) {
 		if e, _ := s.allowed(usualPerson, now); e != nil {
 			t.Fatalf("text %d: %v", i, e)
 		}
-		s = s.with(now, fmt.Sprintf("c%d", i), fmt.Sprintf("f%d", i))
+		s = s.with(now, fmt.Sprintf("c%d", i), fmt.Sprintf("f%d", i), 1)
 		s.Forgiven = s.Serial // its code was typed
 		now = now.Add(5 * time.Minute)
 	}
@@ -145,7 +146,47 @@ func TestB24SixtyTextsADay(t *testing.T) {
 	if e, _ := s.allowed(usualPerson, now.Add(18*time.Hour)); e != nil {
 		t.Errorf("the next day: %v", e)
 	}
-	if s = s.with(now.Add(18*time.Hour), "next", "next"); s.Today != 1 {
+	if s = s.with(now.Add(18*time.Hour), "next", "next", 1); s.Today != 1 {
 		t.Errorf("%d on the next day", s.Today)
+	}
+}
+
+// A crash between a reset and what it ends leaves no text of before it to be sent: the news of the reset, told again, or
+// the person's next text ends them.
+func TestAResetThatWasHalfDoneIsFinished(t *testing.T) {
+	for name, next := range map[string]func(*dana) error{
+		"the person asks again": func(p *dana) error {
+			p.flow, p.enrolment = "another", "en-again"
+			_, err := p.open("c2", contract.ForEnrolment, p.phone)
+			if contract.CodeOf(err) == contract.TooSoon {
+				return nil
+			}
+			return err
+		},
+		"the news comes again": func(p *dana) error {
+			return bus.Publish(p.tb.Context(), p.Bus(contract.Policy), contract.EnrolmentReset, "reset-again", contract.ResetFact{
+				Account: p.Account, Reset: "rs1", Epoch: contract.Epoch{Population: 1, Person: 2}, At: p.Clock.Now(),
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.start()
+			p := w.person("u1", phone)
+			if _, err := p.open("c1", contract.ForEnrolment, p.phone); err != nil {
+				t.Fatal(err)
+			}
+			if _, raised, err := w.records.raise(t.Context(), p.Account, 2); !raised || err != nil {
+				t.Fatal(raised, err)
+			}
+			p.epoch.Person = 2
+			if err := next(p); err != nil {
+				t.Fatal(err)
+			}
+			if f := w.ends("c1"); f.Outcome != contract.OutcomeSuperseded {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }

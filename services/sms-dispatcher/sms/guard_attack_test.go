@@ -146,7 +146,7 @@ func (w *town) ask(x asking, typed time.Duration) bool {
 		m.Add(w.rules.limits[g], w.now, 1)
 		counted = append(counted, g)
 	}
-	*p = p.with(w.now, "c", "f")
+	*p = p.with(w.now, "c", "f", 1)
 	serial := p.Serial
 	w.sent[x.honest][x.where]++
 	settle := func(answered bool) func() {

@@ -49,6 +49,8 @@ type sent struct {
 	At        time.Time `bson:"at"`
 	Challenge string    `bson:"challenge"`
 	Flow      string    `bson:"flow"`
+	// Epoch is the person's generation in which it was asked for.
+	Epoch int64 `bson:"epoch"`
 }
 
 // next tells when the person may be texted again, and what a try before that is refused with: by which limit, if it is
@@ -106,7 +108,7 @@ func (s sends) allowed(limits meter.Limits, now time.Time) (refused *contract.Er
 }
 
 // with returns the memory after one more text.
-func (s sends) with(now time.Time, challenge, flow string) sends {
+func (s sends) with(now time.Time, challenge, flow string, epoch int64) sends {
 	recent := slices.DeleteFunc(slices.Clone(s.Recent), func(t sent) bool {
 		age := now.Sub(t.At)
 		return age >= meter.Day || age >= window && t.N <= s.Forgiven
@@ -118,7 +120,7 @@ func (s sends) with(now time.Time, challenge, flow string) sends {
 		s.Day, s.Today = today, 1
 	}
 	recent = recent[max(len(recent)+1-mostKept, 0):]
-	s.Recent = append(recent, sent{N: s.Serial, At: now, Challenge: challenge, Flow: flow})
+	s.Recent = append(recent, sent{N: s.Serial, At: now, Challenge: challenge, Flow: flow, Epoch: epoch})
 	return s
 }
 
@@ -162,6 +164,17 @@ func (s sends) earlier(now time.Time, challenge, flow string) []string {
 			break
 		}
 		if t.Flow == flow && now.Before(t.At.Add(codeLife)) {
+			out = append(out, t.Challenge)
+		}
+	}
+	return out
+}
+
+// older lists the challenges of generations before this one whose codes are not over by themselves.
+func (s sends) older(now time.Time, epoch int64) []string {
+	var out []string
+	for _, t := range s.Recent {
+		if t.Epoch < epoch && now.Before(t.At.Add(codeLife)) {
 			out = append(out, t.Challenge)
 		}
 	}

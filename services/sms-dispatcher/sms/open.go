@@ -135,7 +135,7 @@ func (d *dispatcher) admit(ctx context.Context, req contract.SMSOpenRequest, pho
 			}
 			asked = true
 		}
-		p.Sends = p.Sends.with(now, req.Challenge, req.Flow)
+		p.Sends = p.Sends.with(now, req.Challenge, req.Flow, p.Epoch)
 		ok, err := d.records.admit(ctx, before, p.Sends, pending)
 		if ok || err != nil {
 			counted = nil // it stays counted; so it does where nobody knows whether the write was done
@@ -166,6 +166,12 @@ func (d *dispatcher) person(ctx context.Context, req contract.SMSOpenRequest, cr
 			return p, err
 		}
 		return d.records.people.Get(ctx, personID(req.Account))
+	}
+	// A crash may have come between a reset and what it ends.
+	for _, id := range p.Sends.older(now, p.Epoch) {
+		if err := d.supersede(ctx, id, now); err != nil {
+			return p, err
+		}
 	}
 	if req.Purpose == contract.ForEnrolment && req.Epoch.Person < p.Epoch {
 		return p, contract.Refuse(contract.Expired, "Your two-factor set-up was reset meanwhile. Please sign in again.")
@@ -245,15 +251,24 @@ func (d *dispatcher) supersede(ctx context.Context, id string, now time.Time) er
 // forget drops what is older than a reset, and the codes that are under way with it.
 func (d *dispatcher) forget(ctx context.Context, who contract.Account, epoch int64, now time.Time) error {
 	before, raised, err := d.records.raise(ctx, who, epoch)
-	if err != nil || !raised {
+	if err != nil {
 		return err
 	}
-	for _, t := range before.Sends.Recent {
-		if now.Before(t.At.Add(codeLife)) {
-			if err := d.supersede(ctx, t.Challenge, now); err != nil {
-				return err
-			}
+	if !raised {
+		// Done before, or by somebody who may have died before the rest of it was.
+		if before, err = d.records.people.Get(ctx, personID(who)); errors.Is(err, store.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
 		}
+	}
+	for _, id := range before.Sends.older(now, epoch) {
+		if err := d.supersede(ctx, id, now); err != nil {
+			return err
+		}
+	}
+	if !raised {
+		return nil
 	}
 	d.log.Info("number forgotten after a reset", slog.String("portal", who.Portal), slog.String("user", who.User),
 		slog.Int64("epoch", epoch), slog.String("request_id", bus.RequestID(ctx)))

@@ -300,7 +300,7 @@ func TestB24TheWaitGrows(t *testing.T) {
 		if err, _ := s.allowed(usualPerson, at); err != nil {
 			t.Fatalf("text %d at its time: %v", i+1, err)
 		}
-		s = s.with(at, "c", "f")
+		s = s.with(at, "c", "f", 1)
 		next, _, _ := s.next(usualPerson)
 		if got := next.Sub(at); got != want*time.Second {
 			t.Errorf("after %d texts the wait is %v, want %v", i+1, got, want*time.Second)
@@ -338,7 +338,7 @@ func TestB24NoMoreThanFiveInTenMinutes(t *testing.T) {
 			if refused != nil {
 				continue
 			}
-			s = s.with(now, "c", "f")
+			s = s.with(now, "c", "f", 1)
 			unanswered, all = append(unanswered, now), append(all, now)
 			for _, l := range usualPerson {
 				if n := within(unanswered, now, l.Window); n > l.Most {
@@ -367,7 +367,7 @@ func within(times []time.Time, now time.Time, window time.Duration) int {
 
 func TestANewerTextOfTheSameFlowReplacesTheEarlier(t *testing.T) {
 	at := time.Date(2026, 3, 12, 9, 0, 0, 0, time.UTC)
-	s := sends{}.with(at, "a1", "a").with(at.Add(time.Minute), "b1", "b").with(at.Add(2*time.Minute), "a2", "a")
+	s := sends{}.with(at, "a1", "a", 1).with(at.Add(time.Minute), "b1", "b", 1).with(at.Add(2*time.Minute), "a2", "a", 1)
 	if !s.superseded("a1", "a") || s.superseded("b1", "b") || s.superseded("a2", "a") || s.superseded("unknown", "a") {
 		t.Error("the wrong challenges are superseded")
 	}

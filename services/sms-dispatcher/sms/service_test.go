@@ -141,7 +141,7 @@ func TestB24TheOlderCodeIsDeadAsSoonAsTheNewerTextIsLetThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := w.records.admit(t.Context(), person, person.Sends.with(w.Clock.Now(), "c2", p.flow), nil); !ok || err != nil {
+	if ok, err := w.records.admit(t.Context(), person, person.Sends.with(w.Clock.Now(), "c2", p.flow, 1), nil); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	refusedAs(t, p.verify("c1", contract.ForSignIn, code), contract.Expired)

@@ -40,6 +40,9 @@ type world struct {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{World: servicetest.New(tb), tb: tb, facts: make(map[string][]contract.ChallengeFact)}
+	// One in the morning: what is told once in ten minutes, an hour or a day is told once, at whatever time this runs.
+	now := w.Clock.Now()
+	w.Clock.Add(now.Truncate(24 * time.Hour).Add(25 * time.Hour).Sub(now))
 	var err error
 	w.sns, err = embedded.StartSNS(embedded.SNSOptions{Addr: "127.0.0.1:0", Now: w.Clock})
 	if err != nil {
