@@ -45,6 +45,7 @@ var pureFiles = []string{
 	"services/sms-dispatcher/sms/guard_country.go",
 	"services/sms-dispatcher/sms/limits.go",
 	"services/sms-dispatcher/sms/mask.go",
+	"services/sms-dispatcher/sms/step.go",
 	"services/totp-svc/totp/guard.go",
 	"services/totp-svc/totp/rfc6238.go",
 }

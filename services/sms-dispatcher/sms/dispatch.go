@@ -45,29 +45,6 @@ func (d *dispatcher) requested(ctx context.Context, ev bus.Delivery[contract.Cha
 	return err
 }
 
-// lateness says why a job is laid aside.
-type lateness string
-
-const (
-	notLate     lateness = ""
-	lateExpired lateness = "expired"
-	lateWaited  lateness = "late"
-)
-
-// tooLate tells whether a job came too late to be worked on from the queue. Without an expiry it did not.
-func tooLate(expires, now time.Time) lateness {
-	switch {
-	case expires.IsZero():
-		return notLate
-	case !now.Before(expires):
-		return lateExpired
-	case now.Sub(expires.Add(-codeLife)) >= grace:
-		return lateWaited
-	default:
-		return notLate
-	}
-}
-
 // beat tells the stream that the work goes on, until stop is called.
 func beat(ctx context.Context, inProgress func() error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -54,3 +54,26 @@ func next(c challenge, worker string, now time.Time) (step, ending) {
 		return stepSend, ending{}
 	}
 }
+
+// lateness says why a job is laid aside.
+type lateness string
+
+const (
+	notLate     lateness = ""
+	lateExpired lateness = "expired"
+	lateWaited  lateness = "late"
+)
+
+// tooLate tells whether a job came too late to be worked on from the queue. Without an expiry it did not.
+func tooLate(expires, now time.Time) lateness {
+	switch {
+	case expires.IsZero():
+		return notLate
+	case !now.Before(expires):
+		return lateExpired
+	case now.Sub(expires.Add(-codeLife)) >= grace:
+		return lateWaited
+	default:
+		return notLate
+	}
+}
