@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +33,10 @@ const (
 )
 
 // guards is the list: by service, in the order in which a request meets them.
-var guards = []guard{
+var guards = slices.Concat(textGuards, totpGuards, policyGuards, doorGuards)
+
+// textGuards are those of text messages, the bus, passwords and meters.
+var textGuards = []guard{
 	{
 		Name: "sms: a limit that is reached refuses", Keeps: "who asks and never answers is sent no more",
 		File: smsDir + "guard_open.go", Old: `		if !reached {`, New: `		if reached = false; !reached {`,
