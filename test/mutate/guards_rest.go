@@ -100,8 +100,13 @@ var policyGuards = []guard{
 		Package: policyPackage, Test: "TestB05OffAndOnAgainKillsEnrolments",
 	},
 	{
-		Name: "policy: a skip counts where opt-out is allowed", Keeps: "withdrawn opt-out holds for those who skipped",
+		Name: "policy: a skip counts where opt-out is allowed", Keeps: "who declined once is asked again where nobody may",
 		File: policyDir + "decide.go", Old: `skipped := optOut && !wished`, New: `skipped := !wished`,
+		Package: policyPackage, Test: "TestDecideEveryCombination",
+	},
+	{
+		Name: "policy: a skip is of its opt-out", Keeps: "opt-out that was withdrawn and given again forgets who skipped",
+		File: policyDir + "decide.go", Old: ` && p.Skip.OptOutGeneration == pop.OptOutGeneration`, New: ``,
 		Package: policyPackage, Test: "TestB04SkipIsRememberedUntilWithdrawn",
 	},
 	{
@@ -218,7 +223,7 @@ var doorGuards = []guard{
 	},
 	{
 		Name: "gateway: step-up", Keeps: "an open session changes no settings",
-		File: gatewayDir + "routes.go", Old: `if who.stepUp && !s.steppedUp(g.now()) {`, New: `if false && !s.steppedUp(g.now()) {`,
+		File: gatewayDir + "session.go", Old: `return !s.StepUpAt.IsZero() && now.Before(s.StepUpAt.Add(stepUpLife))`, New: `return true`,
 		Package: e2ePackage, Test: "TestB07ChangingTheSettingsNeedsAStepUp",
 	},
 	{
