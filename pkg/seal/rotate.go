@@ -26,23 +26,26 @@ import (
 type Files struct {
 	paths map[contract.Service]string
 	all   map[contract.Service]*content
+	wrong map[contract.Service]error // of the files that are not usable
+	dir   string
 	lock  *os.File
 }
 
 // ErrBusy is returned while somebody else changes the key files.
 var ErrBusy = errors.New("the keys are being changed by somebody else")
 
-// ReadFiles reads the key files without a lock, to look at them.
-func ReadFiles(ctx context.Context, paths map[contract.Service]string) (*Files, error) {
-	f := &Files{paths: paths, all: make(map[contract.Service]*content)}
+// ReadFiles reads the key files without a lock, to look at them. What is wrong with one is said when it is needed.
+func ReadFiles(ctx context.Context, paths map[contract.Service]string) *Files {
+	f := &Files{paths: paths, all: make(map[contract.Service]*content), wrong: make(map[contract.Service]error)}
 	for _, s := range f.services() {
 		c, err := read(ctx, paths[s], s)
 		if err != nil {
-			return nil, err
+			f.wrong[s] = err
+			continue
 		}
 		f.all[s] = c
 	}
-	return f, nil
+	return f
 }
 
 // LockFiles reads the key files, to change them; in dir lies the lock. [ErrBusy] while somebody else does. A process
@@ -58,11 +61,8 @@ func LockFiles(ctx context.Context, dir string, paths map[contract.Service]strin
 		}
 		return nil, errors.Join(err, lock.Close())
 	}
-	f, err := ReadFiles(ctx, paths)
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	f.lock = lock
+	f := ReadFiles(ctx, paths)
+	f.dir, f.lock = dir, lock
 	return f, nil
 }
 
@@ -94,12 +94,15 @@ type Info struct {
 	KMS string
 }
 
-// Info tells it.
-func (f *Files) Info(s contract.Service, name Keyset) Info {
+// Info tells it, or what is wrong with the file.
+func (f *Files) Info(s contract.Service, name Keyset) (Info, error) {
 	c := f.all[s]
+	if c == nil {
+		return Info{}, f.wrong[s]
+	}
 	ids := idsOf(c.sets[name])
 	at := slices.Index(ids, c.sets[name].GetPrimaryKeyId())
-	return Info{Primary: ids[at], Old: ids[:at], Next: ids[at+1:], Since: c.since[name], KMS: c.kms}
+	return Info{Primary: ids[at], Old: ids[:at], Next: ids[at+1:], Since: c.since[name], KMS: c.kms}, nil
 }
 
 // Turn is how far the rotation of a keyset is.
@@ -126,6 +129,11 @@ func (f *Files) Turn(name Keyset, s contract.Service) (Turn, error) {
 	var t Turn
 	all := f.sharers(name, s)
 	known := make(map[uint32][]byte)
+	for _, s := range all {
+		if err := f.wrong[s]; err != nil {
+			return t, err
+		}
+	}
 	for _, s := range all {
 		set := f.all[s].sets[name]
 		keys := set.GetKey()
@@ -246,7 +254,11 @@ func (f *Files) Retire(ctx context.Context, name Keyset, s contract.Service) ([]
 	}
 	var gone []uint32
 	for _, s := range f.sharers(name, s) {
-		old := f.Info(s, name).Old
+		info, err := f.Info(s, name)
+		if err != nil {
+			return nil, err
+		}
+		old := info.Old
 		if len(old) == 0 {
 			continue
 		}
@@ -265,6 +277,9 @@ func (f *Files) Retire(ctx context.Context, name Keyset, s contract.Service) ([]
 // Wrap has a key of AWS KMS wrap the file of a service from now on, in place of another or of none; an empty name leaves
 // it in clear.
 func (f *Files) Wrap(ctx context.Context, s contract.Service, kms string) error {
+	if err := f.wrong[s]; err != nil {
+		return err
+	}
 	return f.change(ctx, s, func(c *content) { c.kms = kms })
 }
 

@@ -81,7 +81,12 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 		Name: "sallyport_reseal_unfinished", Help: "1 from a rotation until nothing was found that is under an older key.",
 	})
 	s.Registerer().MustRegister(values, left, unfinished)
-	r := store.NewResealer(s.DB, s.Keys, kept, s.Clock.Now, func(result string, n int) { values.WithLabelValues(result).Add(float64(n)) })
+	r := store.NewResealer(s.DB, s.Keys, kept, s.Clock.Now, func(result, at string) {
+		values.WithLabelValues(result).Inc()
+		if result == store.Unopened {
+			s.Log.Warn("sealed value does not open with any key", slog.String("at", at))
+		}
+	})
 	if err := r.Check(ctx); err != nil {
 		return &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}

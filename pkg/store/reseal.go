@@ -159,7 +159,7 @@ type Resealer struct {
 	kept []Sealed
 	me   string
 	now  func() time.Time
-	seen func(result string, n int)
+	seen func(result, at string)
 }
 
 // Outcomes of a value under an old key.
@@ -172,8 +172,9 @@ const (
 	Unopened = "unopened"
 )
 
-// NewResealer returns one for a service's sealed collections. seen is called with the outcomes of values.
-func NewResealer(db *DB, keys *seal.Keys, kept []Sealed, now func() time.Time, seen func(result string, n int)) *Resealer {
+// NewResealer returns one for a service's sealed collections. seen is called with the outcome of each value
+// and where it is.
+func NewResealer(db *DB, keys *seal.Keys, kept []Sealed, now func() time.Time, seen func(result, at string)) *Resealer {
 	return &Resealer{db: db, docs: Of[Resealing](db, resealings), keys: keys, kept: kept, me: bus.NewID(), now: now, seen: seen}
 }
 
@@ -341,7 +342,7 @@ func (r *Resealer) through(ctx context.Context, p *Resealing, s Sealed) error {
 				if err != nil {
 					return fmt.Errorf("reseal %s: %w", s.Collection, err)
 				}
-				r.seen(result, 1)
+				r.seen(result, s.Collection+" "+d.id+" "+v.Field)
 				switch result {
 				case Resealed:
 					p.Resealed++
