@@ -83,7 +83,11 @@ func read(ctx context.Context, path string, service contract.Service) (*content,
 		return nil, fmt.Errorf("key file %s belongs to %s, not %s", path, f.Service, service)
 	}
 	c := &content{service: service, kms: f.KMS, since: f.Since, sets: make(map[Keyset]*tinkpb.Keyset), info: info}
-	for name, raw := range map[Keyset]json.RawMessage{Store: f.Store, Bus: f.Bus} {
+	for _, name := range []Keyset{Store, Bus} {
+		raw := f.Store
+		if name == Bus {
+			raw = f.Bus
+		}
 		if c.sets[name], err = unwrap(ctx, raw, f.KMS, service, name); err == nil {
 			err = check(c.sets[name])
 		}

@@ -121,7 +121,11 @@ func (k *Keys) reload(info os.FileInfo) error {
 
 // follows refuses a file that cannot be the next one: what is sealed at this moment would not open.
 func (k *Keys) follows(c *content) error {
-	for name, box := range map[Keyset]*Box{Store: k.Store, Bus: k.Bus} {
+	for _, name := range []Keyset{Store, Bus} {
+		box := k.Store
+		if name == Bus {
+			box = k.Bus
+		}
 		if id := box.PrimaryKeyID(); !slices.Contains(idsOf(c.sets[name]), id) {
 			return fmt.Errorf("key file %s: %q: key %d, which seals now, is not in the new file", k.path, name, id)
 		}

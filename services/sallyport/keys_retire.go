@@ -108,7 +108,7 @@ func (l locker) none(ctx context.Context, v *vault, g seal.Group, info seal.Info
 	if err != nil {
 		return err
 	}
-	under, err := store.SealedUnder(ctx, db, sealedBy[g.Service])
+	under, err := db.SealedUnder(ctx)
 	if err != nil {
 		return err
 	}

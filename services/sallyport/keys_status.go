@@ -13,16 +13,7 @@ import (
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/store"
-	"sallyport/services/auth-gateway/gateway"
-	"sallyport/services/policy-svc/policy"
-	"sallyport/services/sms-dispatcher/sms"
-	"sallyport/services/totp-svc/totp"
 )
-
-// sealedBy is what each service keeps sealed.
-var sealedBy = map[contract.Service][]store.Sealed{
-	contract.AuthGateway: gateway.Sealed(), contract.TOTP: totp.Sealed(), contract.SMSDispatcher: sms.Sealed(), contract.Policy: policy.Sealed(),
-}
 
 // keysStatusCommand is `sallyport keys status`.
 type keysStatusCommand struct {

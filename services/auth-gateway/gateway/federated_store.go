@@ -63,8 +63,8 @@ func binding(key, providerID string) store.Change {
 	}
 }
 
-// Sealed is where this service keeps what it sealed: the client secrets of sign-in providers.
-func Sealed() []store.Sealed {
+// keptSealed is where this service keeps what it sealed: the client secrets of sign-in providers.
+func keptSealed() []store.Sealed {
 	return []store.Sealed{store.SealedIn(portalsCollection, func(p portal) (string, []store.SealedValue) {
 		var values []store.SealedValue
 		for id, v := range p.Providers {

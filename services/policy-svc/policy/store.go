@@ -317,8 +317,8 @@ func newChains(ctx context.Context, db *store.DB) (chains, error) {
 	}, err
 }
 
-// Sealed is where this service keeps what it sealed: the key of the audit log's hashes.
-func Sealed() []store.Sealed {
+// keptSealed is where this service keeps what it sealed: the key of the audit log's hashes.
+func keptSealed() []store.Sealed {
 	return []store.Sealed{store.SealedIn(auditKeysIn, func(k keyDoc) (string, []store.SealedValue) {
 		return k.ID, []store.SealedValue{{Field: "sealed", Value: k.Sealed, Place: auditPlace}}
 	})}

@@ -45,8 +45,8 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 	}, err
 }
 
-// Sealed is where this service keeps what it sealed: telephone numbers, and codes until they are spent.
-func Sealed() []store.Sealed {
+// keptSealed is where this service keeps what it sealed: telephone numbers, and codes until they are spent.
+func keptSealed() []store.Sealed {
 	return []store.Sealed{
 		store.SealedIn(phonesName, func(p person) (string, []store.SealedValue) {
 			var values []store.SealedValue

@@ -73,7 +73,7 @@ type server struct {
 // serve takes the service's messages.
 func (s *server) serve(ctx context.Context) error {
 	b := s.svc.Bus
-	if err := s.svc.Reseal(ctx, Sealed()); err != nil {
+	if err := s.svc.Reseal(ctx, keptSealed()); err != nil {
 		return err
 	}
 	return errors.Join(

@@ -131,8 +131,8 @@ func newState(db *store.DB) state {
 	}
 }
 
-// Sealed is where this service keeps what it sealed: the secrets of authenticator apps.
-func Sealed() []store.Sealed {
+// keptSealed is where this service keeps what it sealed: the secrets of authenticator apps.
+func keptSealed() []store.Sealed {
 	return []store.Sealed{store.SealedIn(authenticators, func(a authenticator) (string, []store.SealedValue) {
 		var values []store.SealedValue
 		portal, user, _ := strings.Cut(a.ID, "/") // a portal's name has no slash
