@@ -128,7 +128,7 @@ func unwrap(ctx context.Context, raw json.RawMessage, kms string, service contra
 // wrap writes a keyset, wrapped where a key of AWS KMS is named.
 func wrap(ctx context.Context, set *tinkpb.Keyset, kms string, service contract.Service, name Keyset) (json.RawMessage, error) {
 	var out bytes.Buffer
-	handle, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: set})
+	handle, err := insecurecleartextkeyset.Read(inMemory{set})
 	if err != nil {
 		return nil, fmt.Errorf("keyset: %w", err)
 	}
@@ -144,6 +144,17 @@ func wrap(ctx context.Context, set *tinkpb.Keyset, kms string, service contract.
 		err = w.fault
 	}
 	return out.Bytes(), err
+}
+
+// inMemory is a keyset for Tink to read.
+type inMemory struct{ set *tinkpb.Keyset }
+
+// Read returns it.
+func (m inMemory) Read() (*tinkpb.Keyset, error) { return m.set, nil }
+
+// ReadEncrypted returns nothing: it is in clear.
+func (inMemory) ReadEncrypted() (*tinkpb.EncryptedKeyset, error) {
+	return nil, errors.New("the keyset is in clear")
 }
 
 // encode is the file that says this.
@@ -210,7 +221,7 @@ func bytesOf(k *tinkpb.Keyset_Key) ([]byte, error) {
 
 // ready makes a keyset, which was checked, usable.
 func ready(set *tinkpb.Keyset) (*ring, error) {
-	handle, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: set})
+	handle, err := insecurecleartextkeyset.Read(inMemory{set})
 	if err != nil {
 		return nil, fmt.Errorf("not a Tink keyset: %w", err)
 	}

@@ -37,7 +37,7 @@ type Intent struct {
 // Begun reads the rotation that was begun in a directory of key files; the zero value where there is none.
 func Begun(dir string) (Intent, error) {
 	var i Intent
-	raw, err := os.ReadFile(intentFile(dir)) //nolint:gosec // the operator names the directory
+	raw, err := os.ReadFile(intentFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return i, nil
 	}

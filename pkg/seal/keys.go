@@ -21,6 +21,8 @@ type Keys struct {
 	path    string
 	service contract.Service
 
+	// turn is held by the one who reads the file, which may ask AWS KMS; mu is for the fields below and is never held for long.
+	turn  sync.Mutex
 	mu    sync.Mutex
 	now   *content    // what is in memory
 	bad   os.FileInfo // the file that was refused last; nil once there is a good one
@@ -59,6 +61,8 @@ func (k *Keys) take(c *content) error {
 	}
 	k.Store.ring.Store(store)
 	k.Bus.ring.Store(bus)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.now, k.bad, k.fault = c, nil, nil
 	return nil
 }
@@ -74,11 +78,10 @@ func (k *Keys) Told(f func(error)) {
 // replaces good keys but a good file of the same service that holds the keys that seal now; one that was refused is
 // tried again, since it may be AWS KMS that was away.
 func (k *Keys) Reload() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.turn.Lock()
+	defer k.turn.Unlock()
 	info, err := os.Stat(k.path)
-	if err == nil && same(info, k.now.info) {
-		k.bad, k.fault = nil, nil
+	if err == nil && k.has(info) {
 		return nil
 	}
 	return k.reload(info)
@@ -87,16 +90,34 @@ func (k *Keys) Reload() error {
 // look is [Keys.Reload] for a value under an unknown key, which may be a stranger's: it costs a look at the directory,
 // and a file that was refused is not read again.
 func (k *Keys) look() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.turn.Lock()
+	defer k.turn.Unlock()
 	info, err := os.Stat(k.path)
-	if err != nil || same(info, k.now.info) || same(info, k.bad) {
+	if err != nil || k.has(info) || k.refused(info) {
 		return
 	}
 	_ = k.reload(info) // it was told
 }
 
-// reload reads the file; the lock is held.
+// has tells whether a file is the one in memory; then none is refused.
+func (k *Keys) has(info os.FileInfo) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !same(info, k.now.info) {
+		return false
+	}
+	k.bad, k.fault = nil, nil
+	return true
+}
+
+// refused tells whether a file is the one that was refused last.
+func (k *Keys) refused(info os.FileInfo) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return same(info, k.bad)
+}
+
+// reload reads the file, by the one whose turn it is.
 func (k *Keys) reload(info os.FileInfo) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readWithin)
 	defer cancel()
@@ -107,14 +128,17 @@ func (k *Keys) reload(info os.FileInfo) error {
 	if err == nil {
 		err = k.take(c)
 	}
+	k.mu.Lock()
 	first := err == nil || k.fault == nil || k.fault.Error() != err.Error()
 	if err != nil {
 		k.bad, k.fault = info, err
 	} else {
 		k.took++
 	}
-	if first && k.told != nil {
-		k.told(err)
+	told := k.told
+	k.mu.Unlock()
+	if first && told != nil {
+		told(err)
 	}
 	return err
 }

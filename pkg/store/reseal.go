@@ -248,8 +248,11 @@ func (r *Resealer) walk(ctx context.Context, p Resealing) error {
 // at is how far a walk is.
 func (r *Resealer) at(p Resealing) []bson.E {
 	return []bson.E{
-		{Key: "collection", Value: p.Collection}, {Key: "after", Value: p.After},
-		{Key: "left", Value: p.Left}, {Key: "resealed", Value: p.Resealed}, {Key: "unopened", Value: p.Unopened},
+		{Key: "collection", Value: p.Collection},
+		{Key: "after", Value: p.After},
+		{Key: "left", Value: p.Left},
+		{Key: "resealed", Value: p.Resealed},
+		{Key: "unopened", Value: p.Unopened},
 	}
 }
 

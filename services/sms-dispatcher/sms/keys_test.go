@@ -33,4 +33,3 @@ func TestB40NumbersAreResealedWhileTheyAreInUse(t *testing.T) {
 		t.Errorf("a code after the rotation: %v", err)
 	}
 }
-
