@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -261,6 +262,8 @@ func TestLoadRefusesByName(t *testing.T) {
 	nameless := strings.Replace(string(good), `"service": "totp-svc",`, "", 1)
 	short := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GhAAAAAAAAAAAAAAAAAAAAAA","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
 	zero := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
+	one := `{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}`
+	double := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[` + one + "," + one + `]}}`
 	for name, c := range map[string]struct {
 		body string
 		mode os.FileMode
@@ -275,6 +278,11 @@ func TestLoadRefusesByName(t *testing.T) {
 		"weak type":       {weak, 0o600, "not a 256-bit AEAD key"},
 		"short":           {short, 0o600, "256 bits"},
 		"zero":            {zero, 0o600, "not random"},
+		"disabled":        {strings.Replace(string(good), `"ENABLED"`, `"DISABLED"`, 1), 0o600, "is not enabled"},
+		"no such primary": {regexp.MustCompile(`"primaryKeyId": *\d+`).ReplaceAllString(string(good), `"primaryKeyId": 7`), 0o600, "key 7 is to seal, but it is not there"},
+		"no ids":          {strings.Replace(string(good), `"TINK"`, `"RAW"`, 1), 0o600, "does not put its id"},
+		"two of one id":   {double, 0o600, "there are two keys 1"},
+		"bad name of KMS": {strings.Replace(string(good), `"service": "totp-svc",`, `"service": "totp-svc", "kms": "alias/x",`, 1), 0o600, "names no key of AWS KMS"},
 	} {
 		path := filepath.Join(dir, "k")
 		if err := os.WriteFile(path, []byte(c.body), c.mode); err != nil {

@@ -48,7 +48,7 @@ type Settings struct {
 	NATSReplicas  int           `env:"NATS_REPLICAS" envDefault:"1" help:"copies of streams and buckets: 3 on a cluster"`
 	MongoDBURI    secret.String `env:"MONGODB_URI,required,notEmpty" help:"where the document store is, e.g. mongodb://127.0.0.1:27017"`
 	MongoDBName   string        `env:"MONGODB_DATABASE" help:"database of this service; sallyport_ and its name by default"`
-	KeysetFile    string        `env:"KEYSET_FILE,required,notEmpty" help:"key file of this service (mode 0600)"`
+	KeysetFile    string        `env:"KEYSET_FILE,required,notEmpty" help:"key file of this service (mode 0600); a key of AWS KMS may wrap it. It is read again when it changes"`
 	OpsAddr       string        `env:"OPS_ADDR" envDefault:"127.0.0.1:9090" help:"listener of /healthz, /readyz and /metrics"`
 	LogLevel      slog.Level    `env:"LOG_LEVEL" envDefault:"INFO" help:"DEBUG, INFO, WARN or ERROR"`
 	StartTimeout  time.Duration `env:"START_TIMEOUT" envDefault:"30s" help:"how long to wait for NATS and the document store at start"`
@@ -109,6 +109,9 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	var err error
 	if svc.Keys, err = seal.Load(s.KeysetFile, name); err != nil {
 		svc.cancel()
+		if errors.Is(err, seal.ErrKMS) {
+			return nil, err // a part that does not answer; the file may be good
+		}
 		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}
 	if s.MongoDBName == "" {
@@ -142,6 +145,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	svc.CheckReady("store", svc.DB.Ready)
 	svc.Outbox = store.NewOutbox(svc.DB, svc.Log, svc.Bus.Send)
 	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, 5*time.Second, 5*time.Second) })
+	svc.followKeys()
 	return svc, nil
 }
 

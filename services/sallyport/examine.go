@@ -158,6 +158,12 @@ func (e *examiner) keyFiles(context.Context) []findings {
 		slices.Sort(groups)
 		f.fail("Restore the key files of one backup: what one service seals for another must open there.", "The services' \"bus\" keysets differ: %s.", strings.Join(groups, " against "))
 	}
+	switch begun, err := seal.Begun(e.vault.Keys); {
+	case err != nil:
+		f.fail("Remove it, and look at `sallyport keys status`.", "%v.", err)
+	case len(begun.Groups) > 0:
+		f.warn("Run `sallyport keys rotate`: it finishes what was begun.", "A rotation of keys that was begun at %s is unfinished.", begun.BeganAt.Format(time.RFC3339))
+	}
 	if f.clean() {
 		f.ok("Each service has its key file, readable by its owner alone.")
 	}

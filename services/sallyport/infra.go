@@ -100,7 +100,9 @@ func startInfra(p place, vars map[string]string, virtual *clock.Virtual, log *sl
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
-	if i.keys, err = seal.Generate(filepath.Join(p.Data, "keys"), services(), kept); err != nil {
+	if i.keys, err = seal.Generate(filepath.Join(p.Data, "keys"), services(), kept); errors.Is(err, seal.ErrKMS) {
+		return nil, fmt.Errorf("--data %s: %w", p.Data, err) // a part that does not answer; the files may be good
+	} else if err != nil {
 		problems := strings.Split(err.Error(), "\n")
 		for n := range problems {
 			problems[n] = fmt.Sprintf("--data %s: %s", p.Data, problems[n])

@@ -27,6 +27,8 @@ type commands struct {
 	Texts  textsCommands  `cmd:"" help:"Text messages: the countries they go to, and stops."`
 	Audit  auditCommands  `cmd:"" help:"The audit log."`
 
+	Keys keysCommands `cmd:"" help:"The keys that seal what is kept and what services tell each other: state, rotation, AWS KMS."`
+
 	DeadLetters deadLettersCommands `cmd:"" help:"Messages that no service could use."`
 
 	Doctor doctorCommand `cmd:"" help:"Check every dependency, and say what is wrong and what to do."`

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +157,41 @@ func (w *World) Keys(name contract.Service) *seal.Keys {
 		w.tb.Fatal(err)
 	}
 	return k
+}
+
+// Rotate rotates what a service keeps its secrets under, and what all services tell each other secrets under, as an
+// operator does. It returns the key under which the service kept them before; services that run see it by themselves.
+func (w *World) Rotate(name contract.Service) (was uint32) {
+	w.tb.Helper()
+	was = w.Keys(name).Store.PrimaryKeyID()
+	files, err := seal.LockFiles(w.tb.Context(), filepath.Dir(w.keys[name]), w.keys)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer files.Close() //nolint:errcheck // a lock in a directory that goes with the test
+	for _, keyset := range []seal.Keyset{seal.Store, seal.Bus} {
+		if _, err := files.Add(w.tb.Context(), keyset, name); err != nil {
+			w.tb.Fatal(err)
+		}
+		if _, err := files.Use(w.tb.Context(), keyset, name, w.Clock.Now()); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	return was
+}
+
+// Resealed waits until nothing in any document of a service is sealed under a key, and until the service says so.
+func (w *World) Resealed(name contract.Service, was uint32) {
+	w.tb.Helper()
+	db, primary := w.DB(name), w.Keys(name).Store.PrimaryKeyID()
+	Eventually(w.tb, "every value is re-sealed", func() bool {
+		p, err := store.ReadResealing(w.tb.Context(), db)
+		if err != nil || !p.Done(primary) {
+			return false
+		}
+		under, err := db.SealedUnder(w.tb.Context())
+		return err == nil && under[was] == 0
+	})
 }
 
 // Eventually polls until ok returns true, for at most ten seconds of real time.

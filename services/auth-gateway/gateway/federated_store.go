@@ -63,6 +63,17 @@ func binding(key, providerID string) store.Change {
 	}
 }
 
+// keptSealed is where this service keeps what it sealed: the client secrets of sign-in providers.
+func keptSealed() []store.Sealed {
+	return []store.Sealed{store.SealedIn(portalsCollection, func(p portal) (string, []store.SealedValue) {
+		var values []store.SealedValue
+		for id, v := range p.Providers {
+			values = append(values, store.SealedValue{Field: "providers." + id + ".client_secret", Value: v.ClientSecret, Place: secretPlace(p.ID, id)})
+		}
+		return p.ID, values
+	})}
+}
+
 // setProvider writes one provider of a portal; [store.ErrNotFound] where there is no such portal.
 func setProvider(ctx context.Context, db *store.DB, portalID string, p provider, l bus.Letter) error {
 	set := append(bson.D{{Key: "providers." + p.ID, Value: p}}, store.Put(l)...)

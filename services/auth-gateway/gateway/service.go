@@ -136,6 +136,9 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err := svc.DB.EnsureIndexes(ctx, append(directoryIndexes(), guessIndexes()...)); err != nil {
 		return nil, err
 	}
+	if err := svc.Reseal(ctx, keptSealed()); err != nil {
+		return nil, err
+	}
 	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
 		return nil, err
 	}

@@ -44,6 +44,9 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := svc.Reseal(ctx, keptSealed()); err != nil {
+		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+	}
 	log, err := OpenAudit(ctx, svc.DB, svc.Keys)
 	if err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))

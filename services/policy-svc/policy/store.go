@@ -317,6 +317,13 @@ func newChains(ctx context.Context, db *store.DB) (chains, error) {
 	}, err
 }
 
+// keptSealed is where this service keeps what it sealed: the key of the audit log's hashes.
+func keptSealed() []store.Sealed {
+	return []store.Sealed{store.SealedIn(auditKeysIn, func(k keyDoc) (string, []store.SealedValue) {
+		return k.ID, []store.SealedValue{{Field: "sealed", Value: k.Sealed, Place: auditPlace}}
+	})}
+}
+
 func (c chains) key(ctx context.Context) ([]byte, error) {
 	doc, err := c.keys.Get(ctx, chainKey)
 	return doc.Sealed, err

@@ -137,6 +137,9 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 
 func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender) error {
 	r, err := newRecords(ctx, svc.DB, svc.Outbox)
+	if err == nil {
+		err = svc.Reseal(ctx, keptSealed())
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -42,6 +43,30 @@ func newRecords(ctx context.Context, db *store.DB, outbox *store.Outbox) (*recor
 		budgets: store.Of[budget](db, budgetsName), outbox: outbox,
 		meters: store.MetersOf(db, metersName), traffic: store.Of[traffic](db, trafficName),
 	}, err
+}
+
+// keptSealed is where this service keeps what it sealed: telephone numbers, and codes until they are spent.
+func keptSealed() []store.Sealed {
+	return []store.Sealed{
+		store.SealedIn(phonesName, func(p person) (string, []store.SealedValue) {
+			var values []store.SealedValue
+			portal, user, _ := strings.Cut(p.ID, "/") // a portal's name has no slash
+			for name, n := range map[string]*number{"pending": p.Pending, "active": p.Active} {
+				if n != nil {
+					values = append(values, store.SealedValue{
+						Field: name + ".phone", Value: n.Phone, Place: placeOfNumber(contract.Account{Portal: portal, User: user}, n.Enrolment),
+					})
+				}
+			}
+			return p.ID, values
+		}),
+		store.SealedIn(challengesName, func(c challenge) (string, []store.SealedValue) {
+			return c.ID, []store.SealedValue{
+				{Field: "phone", Value: c.Phone, Place: placeOfPhone(c.account(), c.ID)},
+				{Field: "code", Value: c.Code, Place: placeOfCode(c.account(), c.ID)},
+			}
+		}),
+	}
 }
 
 func personID(who contract.Account) string { return who.Portal + "/" + who.User }

@@ -73,6 +73,9 @@ type server struct {
 // serve takes the service's messages.
 func (s *server) serve(ctx context.Context) error {
 	b := s.svc.Bus
+	if err := s.svc.Reseal(ctx, keptSealed()); err != nil {
+		return err
+	}
 	return errors.Join(
 		bus.Handle(b, contract.TOTPBegin, s.begin),
 		bus.Handle(b, contract.TOTPConfirm, s.confirm),

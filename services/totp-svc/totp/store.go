@@ -3,6 +3,7 @@ package totp
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -128,6 +129,22 @@ func newState(db *store.DB) state {
 			authenticators: store.Of[counter](db, authenticators), recoverySets: store.Of[counter](db, recoverySets),
 		},
 	}
+}
+
+// keptSealed is where this service keeps what it sealed: the secrets of authenticator apps.
+func keptSealed() []store.Sealed {
+	return []store.Sealed{store.SealedIn(authenticators, func(a authenticator) (string, []store.SealedValue) {
+		var values []store.SealedValue
+		portal, user, _ := strings.Cut(a.ID, "/") // a portal's name has no slash
+		who := contract.Account{Portal: portal, User: user}
+		if p := a.Pending; p != nil {
+			values = append(values, store.SealedValue{Field: "pending.secret", Value: p.Secret, Place: place(who, p.Enrolment)})
+		}
+		if c := a.Active; c != nil {
+			values = append(values, store.SealedValue{Field: "active.secret", Value: c.Secret, Place: place(who, c.Enrolment)})
+		}
+		return a.ID, values
+	})}
 }
 
 // documentID is the _id of a person's documents. A portal's name has no slash (see checkAccount).
