@@ -31,6 +31,7 @@ type Reader struct {
 	bound  *bound
 	header []string
 	first  []string // the header as it stands
+	last   int      // where the last record began
 }
 
 // ErrEnd is returned where reading cannot go on: it is not known where the next line begins.
@@ -133,7 +134,7 @@ func (r *Reader) nextRecord() (Line, error) {
 	var broken *csv.ParseError
 	switch {
 	case errors.Is(err, errTooLong):
-		l.Number, l.Wrong = r.number+1, []Problem{tooLong}
+		l.Number, l.Wrong = max(r.number, r.last)+1, []Problem{tooLong}
 		return l, ErrEnd
 	case errors.As(err, &broken):
 		l.Number, l.Wrong = r.number+broken.StartLine, []Problem{{"", Malformed, "The quotes of this line do not match."}}
@@ -143,6 +144,7 @@ func (r *Reader) nextRecord() (Line, error) {
 	}
 	at, _ := r.csv.FieldPos(0)
 	l.Number, l.record = r.number+at, record
+	r.last = l.Number
 	if r.header == nil {
 		if r.header, l.Wrong = ParseHeader(record); l.Wrong != nil {
 			return l, ErrEnd
