@@ -296,8 +296,8 @@ func (m *mover) resident(ctx context.Context, a gateway.Arrival, p roster.Person
 	return t, err
 }
 
-// factor moves the second factor of a person in, unless they have one that counts, and returns where they stand. It asks
-// nothing about somebody who has neither factor nor id.
+// factor moves the second factor of a person in, unless they have one that counts or were reset since they came, and
+// returns where they stand. It asks nothing about somebody who has neither factor nor id.
 func (m *mover) factor(ctx context.Context, who contract.Account, p roster.Person, do bool) (standing contract.StandingReply, t tally, err error) {
 	rule, has := m.counting.Of(p.Audience), !p.Key.Empty() || !p.Phone.Empty()
 	if has && rule.Mode == contract.ModeOff {
@@ -324,7 +324,8 @@ func (m *mover) factor(ctx context.Context, who contract.Account, p roster.Perso
 	if standing, err = m.rules.Standing(ctx, ask); err != nil || !has {
 		return standing, t, err
 	}
-	if standing.Decision.Standing == contract.Enrolled {
+	// Who was reset enrols again: the file may be older, and its factor in somebody else's hands.
+	if standing.Decision.Standing == contract.Enrolled || standing.Decision.Epoch.Person > 0 {
 		t.FactorsKept = 1
 		return standing, t, nil
 	}

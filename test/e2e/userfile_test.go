@@ -87,7 +87,7 @@ func TestB40ImportedPeopleSignIn(t *testing.T) {
 	t.Parallel()
 	const number = "+17015550177"
 	p := demo(t, nil)
-	_, master := p.EnrolTOTP(admin)
+	key, master := p.EnrolTOTP(admin)
 	file := fileOf(t,
 		`{"id":"crm-1","email":"Ada@north.test","name":"Ada Moreau","audience":"internal","password":"`+bcryptOf(t)+`","totp":"otpauth://totp/Old:ada?secret=`+theirKey+`&issuer=Old","totp_label":"Pixel 9","enrolled_since":"2024-05-17T08:30:00Z"}`,
 		`{"email":"cleo@initech.test","name":"Cleo Lange","audience":"organization","organization":"Initech","organization_admin":true,"password":"`+pbkdf2Of(t)+`","phone":"(701) 555-0177","phone_region":"US"}`,
@@ -109,13 +109,7 @@ func TestB40ImportedPeopleSignIn(t *testing.T) {
 	spent(p)
 	done := p.Verify(s, p.Code(theirKey))
 	stands(t, done, "complete")
-	var account struct {
-		Factors []struct {
-			Factor, Label string
-			Since         time.Time
-		}
-	}
-	account = sut.Want[struct {
+	account := sut.Want[struct {
 		Factors []struct {
 			Factor, Label string
 			Since         time.Time
@@ -177,13 +171,19 @@ func TestB40ImportedPeopleSignIn(t *testing.T) {
 		}
 	}
 
-	// The same file again changes nothing; a reset is a reset, and only --update brings a factor back.
+	// The same file again changes nothing, and no file is newer than a reset.
 	if got, want := imported(t, p, "demo", file), (outcome{Unchanged: 4}); got != want {
 		t.Errorf("again: %+v, want %+v", got, want)
 	}
 	if got, want := imported(t, p, "demo", file, "--update"), (outcome{Unchanged: 4, FactorsKept: 2}); got != want {
 		t.Errorf("again, to update: %+v, want %+v", got, want)
 	}
+	p.StepUp(master, key)
+	sut.Expect(t, p.Do("POST", "/v1/admin/users/crm-1/reset-second-factor", master, map[string]string{"reason": "phone stolen"}), http.StatusNoContent, "")
+	if got, want := imported(t, p, "demo", file, "--update"), (outcome{Unchanged: 4, FactorsKept: 2}); got != want {
+		t.Errorf("after a reset: %+v, want %+v", got, want)
+	}
+	stands(t, sut.Want[sut.SignIn](t, http.StatusCreated, begin(p, "ada@north.test", theirPassword)), "enroll")
 	p.Operate(0, "audit", "verify")
 	for _, secret := range []string{theirKey, bcryptOf(t)[:7], "5550177"} {
 		if strings.Contains(p.Output(), secret) {

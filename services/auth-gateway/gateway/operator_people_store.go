@@ -33,7 +33,9 @@ func (a accounts) forgetForm(ctx context.Context, portalID, form string) error {
 func importing(was, is user, l bus.Letter) store.Change {
 	ch := amending(was, is)
 	if is.Password != was.Password {
-		ch.Guard = append(ch.Guard, bson.E{Key: "password", Value: bson.D{{Key: "$exists", Value: false}}})
+		for _, none := range []string{"password", "password_link"} {
+			ch.Guard = append(ch.Guard, bson.E{Key: none, Value: bson.D{{Key: "$exists", Value: false}}})
+		}
 		ch.Update[0].Value = append(ch.Update[0].Value.(bson.D), bson.E{Key: "password", Value: is.Password}, bson.E{Key: "hash_form", Value: is.HashForm}) //nolint:forcetypeassert // made by amending
 	}
 	ch.Update = withLetter(ch.Update, l)
