@@ -3,6 +3,7 @@ module sallyport/test
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.1
 	github.com/FerretDB/wire v0.0.8
 	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
@@ -21,6 +22,7 @@ require (
 
 require (
 	filippo.io/edwards25519 v1.1.0 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/AlekSi/pointer v1.2.0 // indirect
 	github.com/FerretDB/FerretDB v1.24.2 // indirect
 	github.com/SAP/go-hdb v1.13.6 // indirect

@@ -256,6 +256,7 @@ const (
 	AuditTextsStopped       AuditAction = "texts_stopped"
 	AuditTextsResumed       AuditAction = "texts_resumed"
 	AuditPasswordGuesses    AuditAction = "password_guesses"
+	AuditUsersExported      AuditAction = "users_exported"
 )
 
 // AuditActions lists every action, in the order of a menu.
@@ -266,6 +267,7 @@ func AuditActions() []AuditAction {
 		AuditFactorRecovered, AuditRecoveryCodes, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink,
 		AuditPasswordSet, AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
 		AuditTextsLimited, AuditTextsStopped, AuditTextsResumed, AuditPasswordGuesses,
+		AuditUsersExported,
 	}
 }
 

@@ -23,6 +23,7 @@ type commands struct {
 
 	Portal portalCommands `cmd:"" help:"The portals of this installation."`
 	Admin  adminCommands  `cmd:"" help:"Master Admins of a portal."`
+	User   userCommands   `cmd:"" help:"People of a portal: move them in and out."`
 	Unlock unlockCommand  `cmd:"" help:"Open what wrong codes have locked, for one person."`
 	Texts  textsCommands  `cmd:"" help:"Text messages: the countries they go to, and stops."`
 	Audit  auditCommands  `cmd:"" help:"The audit log."`

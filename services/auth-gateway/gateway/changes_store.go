@@ -99,7 +99,18 @@ func choosing(link linkHash, password string, at time.Time) store.Change {
 		Guard: bson.D{{Key: "password_link.hash", Value: link.Hash}},
 		Update: bson.D{
 			{Key: "$set", Value: bson.D{{Key: "password", Value: password}, {Key: "password_at", Value: at}}},
-			{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}}},
+			{Key: "$unset", Value: bson.D{{Key: "password_link", Value: ""}, {Key: "hash_form", Value: ""}}},
+		},
+	}
+}
+
+// rehashing replaces an imported hash by one of the same password, unless it is another by now.
+func rehashing(u user, password string) store.Change {
+	return store.Change{
+		Guard: bson.D{{Key: "password", Value: u.Password}, {Key: "hash_form", Value: u.HashForm}},
+		Update: bson.D{
+			{Key: "$set", Value: bson.D{{Key: "password", Value: password}}},
+			{Key: "$unset", Value: bson.D{{Key: "hash_form", Value: ""}}},
 		},
 	}
 }

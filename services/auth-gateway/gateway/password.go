@@ -22,6 +22,8 @@ type passwords struct {
 	line   chan struct{}
 	// dummy is compared where there is no account, so that its absence takes the same time.
 	dummy string
+	// recipe is that of our hashes; see [importedHash.recipe].
+	recipe string
 }
 
 // hashPatience is how long a sign-in waits in line for its hash.
@@ -35,6 +37,9 @@ func newPasswords(memoryKiB, iterations uint32) (*passwords, error) {
 	var err error
 	if p.dummy, err = argon2id.CreateHash("nobody's password", &p.params); err != nil {
 		return nil, fmt.Errorf("argon2id: %w", err)
+	}
+	if h, refusal := parseHash(p.dummy); refusal == nil {
+		p.recipe = h.recipe()
 	}
 	return p, nil
 }
@@ -53,6 +58,53 @@ func (p *passwords) queue(ctx context.Context, f func() error) error {
 	return contract.Wait(contract.Unavailable, 5*time.Second, "Many people are signing in just now. Please try again in a moment.")
 }
 
+// judge compares a password with that of an account; one that is not there, or has none, takes the same time. Into a
+// portal's accounts hashes may have been imported that cost more than ours, or less: while there are some (forms), every
+// judgement takes the time of each form once, so that the time tells nobody whose account has which.
+func (p *passwords) judge(ctx context.Context, u user, forms map[string]string, password secret.String) (bool, error) {
+	if len(forms) == 0 {
+		return p.match(ctx, u.Password, password)
+	}
+	stored, others := p.comparisons(u, forms)
+	var ok bool
+	err := p.queue(ctx, func() (err error) {
+		ok, err = compare(stored, password)
+		for _, dummy := range others {
+			_, _ = compare(dummy, password) // for the time that it takes
+		}
+		return err
+	})
+	return ok && u.Password != "", err
+}
+
+// comparisons are the hashes that a password is compared with: that of the account, which counts, and others, for their
+// time. Of all accounts of a portal they are made in the same ways: in ours, and in each of the forms.
+func (p *passwords) comparisons(u user, forms map[string]string) (stored string, others []string) {
+	stored, form := u.Password, u.HashForm
+	if stored == "" {
+		stored, form = p.dummy, ""
+	}
+	if form != "" && form != p.recipe {
+		others = append(others, p.dummy)
+	}
+	for other, dummy := range forms {
+		if other != form && other != p.recipe {
+			others = append(others, dummy)
+		}
+	}
+	return stored, others
+}
+
+// compare compares a password with a hash of any form that is read.
+func compare(stored string, password secret.String) (bool, error) {
+	h, refusal := parseHash(stored)
+	if refusal != nil {
+		// Of our own making, with another cost than is imported.
+		return argon2id.ComparePasswordAndHash(password.Reveal(), stored)
+	}
+	return h.matches(password.Reveal())
+}
+
 // match compares a password with an account's hash. An empty hash (no account, no password) is compared with a dummy
 // and never matches.
 func (p *passwords) match(ctx context.Context, hash string, password secret.String) (bool, error) {
@@ -62,7 +114,7 @@ func (p *passwords) match(ctx context.Context, hash string, password secret.Stri
 	}
 	var ok bool
 	err := p.queue(ctx, func() (err error) {
-		ok, err = argon2id.ComparePasswordAndHash(password.Reveal(), stored)
+		ok, err = compare(stored, password)
 		return err
 	})
 	return ok && hash != "", err

@@ -124,7 +124,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		if u, err = f.accounts.byEmail(ctx, p.ID, address); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return false, err
 		}
-		match, err := f.passwords.match(ctx, u.Password, password)
+		match, err := f.passwords.judge(ctx, u, p.HashForms, password)
 		// A federated person has one door, which is not this one; whoever tries it learns nothing.
 		return match && !u.Disabled && (!u.Federated || p.standsIn()), err
 	})
@@ -134,6 +134,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if !right {
 		return outcome{}, secret.String{}, contract.Refuse(contract.InvalidCredentials, "That email and password do not match.")
 	}
+	f.rehash(ctx, u, password)
 	d, err := f.decide(ctx, p.ID, profileOf(u))
 	if err != nil {
 		return outcome{}, secret.String{}, err
@@ -175,6 +176,20 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		}
 	}
 	return out, token, err
+}
+
+// rehash gives an account whose hash was imported one of ours, at the first right password. What fails is done at the next.
+func (f *signIns) rehash(ctx context.Context, u user, password secret.String) {
+	if u.HashForm == "" {
+		return
+	}
+	hash, err := f.passwords.hash(ctx, password)
+	if err == nil {
+		_, err = f.accounts.users.Update(ctx, u.ID, rehashing(u, hash))
+	}
+	if err != nil {
+		f.log.Warn("imported password hash not replaced yet", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
+	}
 }
 
 // follow takes over what a decision says.

@@ -35,6 +35,8 @@ type portal struct {
 	// Admins are the Master Admins who can sign in, AdminCount how many: see admins_store.go.
 	Admins     map[string]bool `bson:"admins,omitempty"`
 	AdminCount int             `bson:"admin_count"`
+	// HashForms are those of imported password hashes, each with a dummy of its cost.
+	HashForms map[string]string `bson:"hash_forms,omitempty"`
 	// Directory is which form of the directory all accounts have: see [desk.catchUp].
 	Directory int `bson:"directory,omitempty"`
 
@@ -67,8 +69,10 @@ type user struct {
 	Identity string `bson:"identity,omitempty"`
 	// Provider is the id of the provider that it first arrived from.
 	Provider string `bson:"provider,omitempty"`
-	// Password is an argon2id hash in PHC form.
+	// Password is an argon2id hash in PHC form, or an imported one of another form.
 	Password string `bson:"password,omitempty"`
+	// HashForm names how an imported hash was made, until a right password was typed; empty for one of ours.
+	HashForm string `bson:"hash_form,omitempty"`
 	// PasswordAt is when it was set over a link: sign-ins that another password began are over.
 	PasswordAt time.Time `bson:"password_at,omitempty"`
 	// Link lets the person set their password, once.

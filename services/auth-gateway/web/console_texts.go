@@ -177,6 +177,7 @@ const (
 	auditStartedSelf     Text = "audit.enrolment_started.self"
 	auditConfirmed       Text = "audit.enrolment_confirmed"
 	auditConfirmedSelf   Text = "audit.enrolment_confirmed.self"
+	auditConfirmedOther  Text = "audit.enrolment_confirmed.other"
 	auditReset           Text = "audit.enrolment_reset"
 	auditResetOther      Text = "audit.enrolment_reset.other"
 	auditResetSelf       Text = "audit.enrolment_reset.self"
@@ -231,6 +232,8 @@ const (
 	auditStoppedSelf     Text = "audit.texts_stopped.self"
 	auditResumed         Text = "audit.texts_resumed"
 	auditResumedOther    Text = "audit.texts_resumed.other"
+	auditExported        Text = "audit.users_exported"
+	auditExportedOther   Text = "audit.users_exported.other"
 	detailLimit          Text = "detail.limit"
 	detailAnswered       Text = "detail.answered"
 	detailUntil          Text = "detail.until"
@@ -273,7 +276,7 @@ const (
 
 var auditTexts = map[string]struct{ name, self, other Text }{
 	"enrolment_started":   {auditStarted, auditStartedSelf, auditStartedSelf},
-	"enrolment_confirmed": {auditConfirmed, auditConfirmedSelf, auditConfirmedSelf},
+	"enrolment_confirmed": {auditConfirmed, auditConfirmedSelf, auditConfirmedOther},
 	"enrolment_reset":     {auditReset, auditResetSelf, auditResetOther},
 	"enrolment_removed":   {auditRemoved, auditRemovedSelf, auditRemovedOther},
 	"enrolment_skipped":   {auditSkipped, auditSkippedSelf, auditSkippedSelf},
@@ -296,6 +299,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"texts_limited":       {auditLimited, auditLimitedSelf, auditLimitedSelf},
 	"texts_stopped":       {auditStopped, auditStoppedSelf, auditStoppedSelf},
 	"texts_resumed":       {auditResumed, auditResumedOther, auditResumedOther},
+	"users_exported":      {auditExported, auditExportedOther, auditExportedOther},
 	"break_glass":         {auditBreakGlass, auditBreakGlassOther, auditBreakGlassOther},
 }
 

@@ -59,20 +59,8 @@ func (p *policy) record(ctx context.Context, req contract.RecordRequest) (contra
 // enrol records an enrolment and tells whether it counts now. Generations only rise, so one of an older generation is
 // dead for ever and is not written; one that becomes old between the reading and the writing does not count either.
 func (p *policy) enrol(ctx context.Context, req contract.RecordRequest) (bool, error) {
-	if err := checkAccount(req.Account); err != nil {
+	if err := checkEnrolment(req); err != nil {
 		return false, err
-	}
-	if req.Factor != contract.FactorTOTP && req.Factor != contract.FactorSMS {
-		return false, invalid("factor", "is none of the two")
-	}
-	if !isID(req.Enrolment, 128) {
-		return false, invalid("enrolment", "is not an id")
-	}
-	if req.Since.IsZero() {
-		return false, invalid("since", "must be set")
-	}
-	if utf8.RuneCountInString(req.Label) > 100 {
-		return false, invalid("label", "is longer than 100 characters")
 	}
 	rules, standing, err := p.state.both(ctx, req.Account)
 	if err != nil {
@@ -249,6 +237,25 @@ func busy() error {
 }
 
 // What is wrong with a request.
+
+func checkEnrolment(req contract.RecordRequest) error {
+	if err := checkAccount(req.Account); err != nil {
+		return err
+	}
+	if req.Factor != contract.FactorTOTP && req.Factor != contract.FactorSMS {
+		return invalid("factor", "is none of the two")
+	}
+	if !isID(req.Enrolment, 128) {
+		return invalid("enrolment", "is not an id")
+	}
+	if req.Since.IsZero() {
+		return invalid("since", "must be set")
+	}
+	if utf8.RuneCountInString(req.Label) > 100 {
+		return invalid("label", "is longer than 100 characters")
+	}
+	return nil
+}
 
 func invalid(field, what string) error {
 	e := contract.Refuse(contract.InvalidRequest, "%s %s.", field, what)

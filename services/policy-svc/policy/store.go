@@ -207,6 +207,21 @@ func (s state) record(ctx context.Context, who contract.Account, f contract.Fact
 	}, letters)
 }
 
+// adopt keeps an enrolment of a person who may be new here: of most there is no document yet. Who has one, has it as
+// [state.record] would, without a letter.
+func (s state) adopt(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment) error {
+	if e.Epoch.Person == 0 {
+		err := s.standings.Insert(ctx, standingDoc{
+			ID: standingID(who), Person: Person{Factors: map[contract.Factor]Enrolment{f: e}}, Rev: 1,
+		})
+		if !errors.Is(err, store.ErrExists) {
+			return err
+		}
+	}
+	_, err := s.record(ctx, who, f, e, nil)
+	return err
+}
+
 // rename gives a person's enrolment another label, unless it is another one by now.
 func (s state) rename(ctx context.Context, who contract.Account, f contract.Factor, e Enrolment, label string, letters []bus.Letter) (bool, error) {
 	at := "factors." + string(f)

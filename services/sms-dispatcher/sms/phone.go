@@ -7,6 +7,7 @@ import (
 	"github.com/nyaruka/phonenumbers"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
 )
 
 // longestPhone bounds what a person may type: fifteen digits with something between each two of them.
@@ -57,6 +58,29 @@ func parsePhone(typed string, allowed Countries) (string, *contract.Error) {
 		refusal = badPhone(contract.PhoneCountry, "Text messages are not available here.")
 	}
 	return "", refusal
+}
+
+// ParseNumber reads a number that was confirmed elsewhere: with its country code, or as somebody in the given region
+// (ISO 3166-1 alpha-2) writes it. allowed are the countries that may be texted; nil allows all that have telephones. The
+// refusal never repeats the number.
+func ParseNumber(typed, region string, allowed Countries) (secret.String, *contract.Error) {
+	if len(typed) > longestPhone || strings.ContainsFunc(typed, func(r rune) bool { return r < ' ' || r == ';' || r == '=' }) {
+		return secret.String{}, badPhone(contract.PhoneNotANumber, "This is not a telephone number.")
+	}
+	if region == "" {
+		region = "ZZ" // nowhere: the number must have its country code
+	} else if !phonenumbers.GetSupportedRegions()[region] {
+		e := badPhone(contract.PhoneCountry, "The region must be a country's two capital letters, such as US.")
+		e.Field = "phone_region"
+		return secret.String{}, e
+	}
+	if allowed == nil {
+		for known := range phonenumbers.GetSupportedRegions() {
+			allowed = append(allowed, known)
+		}
+	}
+	e164, refusal := parseIn(typed, region, allowed)
+	return secret.New(e164), refusal
 }
 
 // parseIn reads a number as somebody in the given region writes it.

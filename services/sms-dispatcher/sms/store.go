@@ -200,6 +200,29 @@ func (r *records) activate(ctx context.Context, p person, active number, letter 
 	return ok, err
 }
 
+// adopt makes a number from elsewhere the active one, if the person is still as they were read. What is pending stays,
+// since the person may be at it, unless a reset has killed it. An empty person is created.
+func (r *records) adopt(ctx context.Context, who contract.Account, was person, n number) (bool, error) {
+	if was.ID == "" {
+		err := r.people.Insert(ctx, person{
+			ID: personID(who), Epoch: n.Epoch.Person, Active: &n, Calls: map[string]time.Time{}, Sends: sends{Recent: []sent{}},
+		})
+		if errors.Is(err, store.ErrExists) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	guard := bson.D{field("epoch", was.Epoch), field("active", cond("$exists", false))}
+	if was.Active != nil {
+		guard[1] = field("active.ref", was.Active.Ref)
+	}
+	update := bson.D{set(append(clearGuesses(), field("epoch", n.Epoch.Person), field("active", n))...)}
+	if was.Epoch != n.Epoch.Person {
+		update = append(update, unset("pending"))
+	}
+	return r.people.Update(ctx, was.ID, store.Change{Guard: guard, Update: update})
+}
+
 // tellLocked puts the news of a lock into the person's document and sends it.
 func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) error {
 	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {

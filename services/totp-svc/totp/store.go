@@ -279,6 +279,32 @@ func (s state) begin(ctx context.Context, id string, was authenticator, p pendin
 	})
 }
 
+// adopt makes a secret from elsewhere the active one, with steps up to one spent, if the document is still as it was
+// read. What is pending stays, since the person may be at it, unless a reset has killed it. An empty document is created.
+func (s state) adopt(ctx context.Context, id string, was authenticator, a active, spent int64) (bool, error) {
+	if was.ID == "" {
+		err := s.authenticators.Insert(ctx, authenticator{ID: id, Person: a.Epoch.Person, Active: &a, Confirmed: a.Enrolment, LastStep: spent})
+		if errors.Is(err, store.ErrExists) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	guard := bson.D{field("person", was.Person), field("active", is("$exists", false))}
+	if was.Active != nil {
+		guard[1] = field("active.seed", was.Active.Seed)
+	}
+	gone := bson.D{field("drift", "")}
+	if was.Person != a.Epoch.Person {
+		gone = append(gone, field("pending", ""))
+	}
+	return s.authenticators.Update(ctx, id, store.Change{Guard: guard, Update: bson.D{
+		field("$set", bson.D{
+			field("person", a.Epoch.Person), field("active", a), field("confirmed", a.Enrolment), field("last_step", spent), store.ClearGuesses("guess"),
+		}),
+		field("$unset", gone),
+	}})
+}
+
 // reset raises a person's generation: secrets of earlier ones are removed and the counts start again, exactly once.
 // It tells whether an authenticator's document was changed. A generation that is known already changes nothing.
 func (s state) reset(ctx context.Context, id string, person int64) (bool, error) {
