@@ -45,6 +45,7 @@ func newAPI(app *fiber.App) huma.API {
 				Schemas: registry,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"signIn":  {Type: "http", Scheme: "bearer", Description: "The token of a sign-in, from the call that began it. It works for that sign-in only."},
+					"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key, for a portal's server: sallyport portal key create makes one."},
 					"session": {Type: "http", Scheme: "bearer", Description: "The token of a session, from the call that completed a sign-in."},
 				},
 			},
@@ -105,8 +106,14 @@ func operation(api huma.API, who guard, route, tag, summary, description string,
 	switch {
 	case who.session:
 		op.Security = []map[string][]string{{"session": {}}}
-	case who.name == signInsOwn.name:
+	case who.ofSignIn:
 		op.Security = []map[string][]string{{"signIn": {}}}
+	}
+	if who.key {
+		if who.name == portalDoor.name {
+			op.Security = []map[string][]string{{}} // or with nothing
+		}
+		op.Security = append(op.Security, map[string][]string{"apiKey": {}})
 	}
 	return op
 }

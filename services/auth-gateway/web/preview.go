@@ -174,6 +174,9 @@ func Preview() map[string]struct {
 		"remove-totp":      {as, RemoveFactor{Factor: TOTP, Label: "Pixel 9"}},
 		"remove-sms":       {contact, RemoveFactor{Factor: SMS}},
 		"sign-out":         {as, SignOut{}},
+		"door":             {out, Door{Ticket: "dt_preview"}},
+		"back":             {out, Back{URL: "https://portal.northwind.test/after?sign_in=preview", Complete: true}},
+		"back-again":       {out, Back{URL: "https://portal.northwind.test/after?sign_in=preview&status=relogin"}},
 
 		"docs": {out, previewDocs()},
 	}
