@@ -22,7 +22,6 @@ type APIKeyInfo struct {
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 }
 
-
 // CreateAPIKey makes an API key for the portal door, and returns it, this once, with the entry for the audit log. It works
 // at once.
 func (o *Office) CreateAPIKey(ctx context.Context, portalID, name, app, actor string) (secret.String, contract.AuditRequest, error) {

@@ -321,6 +321,7 @@ type RemoveFactor struct {
 type StepUpFields struct {
 	Provider      *Provider // where a federated person signs in again: then nothing is typed here
 	Proved        bool      // they have: no password is asked for
+	AtPortal      bool      // has no password here, and signs in at the portal again: nothing is typed here either
 	Factor        Factor    // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
 	Destination   string    // where a text has gone
 	Delivery      Delivery

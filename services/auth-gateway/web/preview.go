@@ -165,6 +165,7 @@ func Preview() map[string]struct {
 			StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Sent, ResendIn: 12, PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/step-up",
 		}},
 		"step-up-paused":   {as, StepUp{StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Queued, Paused: true, ResendIn: 12}, Why: WhyFactor, Action: "/account/step-up"}},
+		"step-up-portal":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, AtPortal: true}, Action: "/account/factors/totp"}},
 		"step-up-provider": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Provider: &Provider{"Microsoft", "/account/step-up/with/microsoft?for=%2Fadmin"}}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-proved":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Proved: true}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-limited":  {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, PasswordError: PasswordLimit, PasswordUntil: in(9 * time.Minute)}, Action: "/account/step-up"}},
