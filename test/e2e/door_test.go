@@ -357,7 +357,7 @@ func TestDoorIsShutToStrangers(t *testing.T) {
 		"https://evil.test/#x", "http://portal.example.com/", "https://a:b@portal.example.com/", "javascript:alert(1)", "https:portal.example.com", "//portal.example.com/", "/after",
 		"https://Portal.example.com/", "https://portal.example.com:443/", "https://portal.example.com/a b", "https://portal.example.com/?sign_in=1", "https://portal.example.com\\@evil.test/", "https://", "ftp://portal.example.com/",
 	} {
-		p.Operate(2, "portal", "return-url", "add", "--portal=demo", "--", odd)
+		p.Operate(2, "portal", "return-url", "add", "--portal=demo", odd)
 	}
 	for name, odd := range map[string]map[string]any{
 		"no address": {"id": "1", "audience": "internal"}, "a bad address": {"id": "1", "email": "nobody", "audience": "internal"}, "no audience": {"id": "1", "email": "x@y.test"},

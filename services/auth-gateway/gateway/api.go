@@ -89,8 +89,8 @@ func (g *gateway) apiBegin(ctx context.Context, in *beginRequest) (*signInAnswer
 	if err != nil {
 		return nil, err
 	}
-	if in.Body.ofDoor() {
-		return g.apiBeginAtDoor(ctx, p, in)
+	if k, ok := presented(ctx); ok || in.Body.ofDoor() {
+		return g.apiBeginAtDoor(ctx, p, k, in)
 	}
 	o, token, err := g.flow.begin(ctx, p, in.Body.Email, in.Body.Password, "")
 	if err != nil {
@@ -107,8 +107,12 @@ type SignInPath struct {
 }
 
 func (g *gateway) apiSignIn(ctx context.Context, in *SignInPath) (*signInAnswer, error) {
-	if isAPIKey(bearer(ctx)) {
-		return g.apiLookFromPortal(ctx, in.ID)
+	if k, ok := presented(ctx); ok {
+		s, _, err := g.door.of(ctx, k, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return g.answer(g.flow.look(ctx, s))
 	}
 	s, _, err := g.flow.load(ctx, in.ID, bearer(ctx))
 	if err != nil {

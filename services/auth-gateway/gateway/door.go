@@ -292,22 +292,22 @@ func (d *door) enter(ctx context.Context, p portal, ticket string) (outcome, sec
 }
 
 // of loads a sign-in that the app of a key began. Of any other, it says no more than of one that is not there.
-func (d *door) of(ctx context.Context, p portal, k apiKey, id string) (signIn, uint64, error) {
+func (d *door) of(ctx context.Context, k apiKey, id string) (signIn, uint64, error) {
 	none := contract.Refuse(contract.NotFound, "There is no such sign-in.")
 	if !isID(id) {
 		return signIn{}, 0, none
 	}
 	s, revision, err := d.flow.kv.Get(ctx, id)
-	if errors.Is(err, bus.ErrKeyNotFound) || err == nil && (s.Door == nil || s.Portal != p.ID || s.Door.App != k.App) {
+	if errors.Is(err, bus.ErrKeyNotFound) || err == nil && (s.Door == nil || s.Portal != k.Portal || s.Door.App != k.App) {
 		return signIn{}, 0, none
 	}
 	return s, revision, err
 }
 
 // redeem takes a complete sign-in as proof of who the person is, once: of two who redeem it at the same time, one does.
-func (d *door) redeem(ctx context.Context, p portal, k apiKey, id string) (signIn, error) {
+func (d *door) redeem(ctx context.Context, k apiKey, id string) (signIn, error) {
 	for {
-		s, revision, err := d.of(ctx, p, k, id)
+		s, revision, err := d.of(ctx, k, id)
 		if err != nil {
 			return signIn{}, err
 		}

@@ -29,15 +29,13 @@ type PortalUser struct {
 }
 
 // apiBeginAtDoor begins the sign-in of a person in whom the portal vouches for.
-func (g *gateway) apiBeginAtDoor(ctx context.Context, p portal, in *beginRequest) (*signInAnswer, error) {
-	k, err := g.door.key(ctx, p.ID, bearer(ctx))
-	if err != nil {
-		return nil, err
-	}
+func (g *gateway) apiBeginAtDoor(ctx context.Context, p portal, k apiKey, in *beginRequest) (*signInAnswer, error) {
 	b := in.Body
 	switch {
+	case k.ID == "":
+		return nil, errNoKey
 	case b.User == nil:
-		return nil, invalid("user", "The portal door needs the person: user.")
+		return nil, invalid("user", "With an API key a sign-in begins with the person: user.")
 	case b.Email != "" || !b.Password.Empty():
 		return nil, invalid("email", "At the portal door the portal has checked the password; leave email and password out.")
 	}
@@ -59,23 +57,6 @@ func (g *gateway) apiBeginAtDoor(ctx context.Context, p portal, in *beginRequest
 	return &signInAnswer{v}, nil
 }
 
-// apiLookFromPortal shows a sign-in to the portal that began it.
-func (g *gateway) apiLookFromPortal(ctx context.Context, id string) (*signInAnswer, error) {
-	p, err := g.portal(ctx)
-	if err != nil {
-		return nil, err
-	}
-	k, err := g.door.key(ctx, p.ID, bearer(ctx))
-	if err != nil {
-		return nil, err
-	}
-	s, _, err := g.door.of(ctx, p, k, id)
-	if err != nil {
-		return nil, err
-	}
-	return g.answer(g.flow.look(ctx, s))
-}
-
 // Proof is who came through the portal door.
 type Proof struct {
 	ID       string    `json:"id" doc:"The id of the sign-in."`
@@ -89,15 +70,11 @@ type Proof struct {
 type proofAnswer struct{ Body Proof }
 
 func (g *gateway) apiRedeem(ctx context.Context, in *SignInPath) (*proofAnswer, error) {
-	p, err := g.portal(ctx)
-	if err != nil {
-		return nil, err
+	k, ok := presented(ctx)
+	if !ok {
+		return nil, errNoKey
 	}
-	k, err := g.door.key(ctx, p.ID, bearer(ctx))
-	if err != nil {
-		return nil, err
-	}
-	s, err := g.door.redeem(ctx, p, k, in.ID)
+	s, err := g.door.redeem(ctx, k, in.ID)
 	if err != nil {
 		return nil, err
 	}

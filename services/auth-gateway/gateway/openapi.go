@@ -80,6 +80,9 @@ func handle[I, O any](g *gateway, api huma.API, who guard, route string, status 
 		ctx, cancel := context.WithTimeout(c.Context(), patience)
 		defer cancel()
 		s, err := g.admit(ctx, who, token)
+		if err == nil {
+			ctx, err = g.admitKey(ctx, who, token)
+		}
 		if err != nil {
 			g.refuse(api, c, err)
 			return
@@ -110,7 +113,7 @@ func operation(api huma.API, who guard, route, tag, summary, description string,
 		op.Security = []map[string][]string{{"signIn": {}}}
 	}
 	if who.key {
-		if who.name == portalDoor.name {
+		if who.open {
 			op.Security = []map[string][]string{{}} // or with nothing
 		}
 		op.Security = append(op.Security, map[string][]string{"apiKey": {}})

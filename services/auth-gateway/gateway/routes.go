@@ -16,15 +16,16 @@ type guard struct {
 	// session: a live session is needed. admin: of a Master Admin. anyAdmin: of one, or of an organization's admin.
 	// stepUp: with password and code at most five minutes old.
 	session, admin, anyAdmin, stepUp bool
-	// ofSignIn: the token of the sign-in is needed. key: an API key of the portal's server is, or does as well.
-	ofSignIn, key bool
+	// ofSignIn: the token of the sign-in is needed. key: an API key of the portal's server is; beside open or ofSignIn, it
+	// does as well.
+	open, ofSignIn, key bool
 }
 
 // The guards. A sign-in's routes are open here and demand its token themselves, from the bucket.
 var (
-	open        = guard{name: "open"}
+	open        = guard{name: "open", open: true}
 	signInsOwn  = guard{name: "token of the sign-in", ofSignIn: true}
-	portalDoor  = guard{name: "open, or API key for the portal door", key: true}
+	portalDoor  = guard{name: "open, or API key for the portal door", open: true, key: true}
 	ownOrPortal = guard{name: "token of the sign-in, or API key of its portal", ofSignIn: true, key: true}
 	portalOnly  = guard{name: "API key", key: true}
 	signedIn    = guard{name: "session", session: true}
@@ -182,6 +183,27 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 		return session{}, errStepUp
 	}
 	return s, nil
+}
+
+// admitKey lets the bearer of an API key through a guard that takes one, and keeps in the context whose it is.
+func (g *gateway) admitKey(ctx context.Context, who guard, token string) (context.Context, error) {
+	if !who.key || (who.open || who.ofSignIn) && !isAPIKey(token) {
+		return ctx, nil
+	}
+	p, err := g.portal(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	k, err := g.door.key(ctx, p.ID, token)
+	return context.WithValue(ctx, presentedKey{}, k), err
+}
+
+type presentedKey struct{}
+
+// presented is the API key that a guard let through; ok is false where there is none.
+func presented(ctx context.Context) (k apiKey, ok bool) {
+	k, ok = ctx.Value(presentedKey{}).(apiKey)
+	return k, ok
 }
 
 // ofThisPortal refuses the session of another portal: at this address it is nobody's (B36).
