@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -578,4 +579,51 @@ func TestDoorsOfTwoPortalsAreApart(t *testing.T) {
 	sut.Expect(t, globe.Do("POST", a.Path("/redeem"), there, nil), http.StatusNotFound, "not_found")
 	p.Operate(1, "portal", "key", "create", "--portal=nowhere")
 	p.Operate(1, "portal", "return-url", "add", "--portal=nowhere", "https://portal.example.com/after")
+}
+
+// TestDoorThePortalOfTheDocs runs the program that docs/portal.md shows: its person signs in there, gives a code here, and
+// is let in there.
+func TestDoorThePortalOfTheDocs(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	portal := p.DocsPortal()
+	v := newVisitor(t, p)
+	login := func(v *visitor, password string) {
+		v.base = portal
+		v.post("/login", form{"email": "dana@example.com", "password": password})
+		v.base = p.Base
+	}
+	login(v, "guess")
+	if v.page.status != http.StatusUnauthorized {
+		t.Fatalf("a wrong password: %d", v.page.status)
+	}
+	login(v, "mellon")
+	v.says("One more step")
+	v.post("/sign-in/door", form{"ticket": v.page.path[strings.LastIndex(v.page.path, "/")+1:]})
+	secret := v.setUp(p)
+	back := regexp.MustCompile(`href="(http[^"]+/after\?sign_in=\w+)"`).FindStringSubmatch(v.page.body)
+	if back == nil {
+		t.Fatalf("no way back to the portal:\n%s", v.page.body)
+	}
+	// Somebody else's browser is not let in with this address, and the second time nobody's is.
+	other := newVisitor(t, p)
+	other.base = ""
+	if other.get(back[1]); other.page.status != http.StatusForbidden {
+		t.Errorf("another browser: %d %s", other.page.status, other.text())
+	}
+	v.base = ""
+	v.get(back[1])
+	v.says("Welcome, 4711. You proved it with [portal otp].")
+	v.get(back[1])
+	if strings.Contains(v.text(), "Welcome") {
+		t.Error("the same sign-in lets somebody in twice")
+	}
+
+	v = newVisitor(t, p)
+	login(v, "mellon")
+	v.post("/sign-in/door", form{"ticket": v.page.path[strings.LastIndex(v.page.path, "/")+1:]})
+	v.at("/sign-in/code")
+	v.post("/sign-in/code", form{"code": p.Code(secret)})
+	v.home("You are signed in")
+	v.says("Welcome, 4711.")
 }
