@@ -383,6 +383,11 @@ func TestDoorIsShutToStrangers(t *testing.T) {
 	}
 	sut.Expect(t, p.Do("POST", "/v1/sign-ins", key, body), http.StatusUnauthorized, "unauthenticated")
 	sut.Expect(t, p.Do("GET", s.Path(""), key, nil), http.StatusUnauthorized, "unauthenticated")
+	for _, seen := range []string{`{event="bad_key"} `, `{event="begun"} `, `{event="turned"} `, `{event="unproved"} `} {
+		if _, rest, _ := strings.Cut(p.Metrics(), "sallyport_gateway_door_passages_total"+seen); rest == "" || rest[0] == '0' {
+			t.Errorf("the metrics do not count %s", seen)
+		}
+	}
 	if strings.Contains(p.Output(), key) || strings.Contains(p.Output(), s.Token) {
 		t.Error("the log has a key or a token")
 	}
@@ -482,12 +487,17 @@ func TestDoorRedeemsOnce(t *testing.T) {
 	if right != 1 {
 		t.Errorf("one sign-in proved %d times who came", right)
 	}
-	// Somebody who is disabled after they came is no proof.
+	// Nor is somebody proof whose factor was reset, or who was disabled, after they came.
 	s = sends(t, p, key, staff("1", "dana@northwind.test"), "")
 	done := p.Verify(s.SignIn, p.Code(e.Key))
 	id := who(t, p, done.Session.Token).User.ID
 	masterKey, master := p.EnrolTOTP(admin)
 	p.StepUp(master, masterKey)
+	sut.Expect(t, p.Do("POST", "/v1/admin/users/"+id+"/reset-second-factor", master, map[string]any{"reason": "phone lost"}), http.StatusNoContent, "")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusGone, "expired")
+	s = sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	e = enrolment(t, p, s.SignIn)
+	sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
 	sut.Expect(t, p.Do("PATCH", "/v1/admin/users/"+id, master, map[string]any{"disabled": true}), 200, "")
 	sut.Expect(t, redeem(p, key, s.ID), http.StatusGone, "expired")
 	sut.Expect(t, p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test")}), http.StatusForbidden, "forbidden")
@@ -559,6 +569,38 @@ func TestB11DoorAndPasswordAreOneAccount(t *testing.T) {
 	id := who(t, p, done.Session.Token).User.ID
 	sut.Expect(t, p.Do("DELETE", "/v1/admin/users/"+id, master, map[string]any{"reason": "gone"}), http.StatusNoContent, "")
 	stands(t, sut.Want[sut.SignIn](t, 201, begin(key, staff("d", "del@northwind.test"))), "enroll")
+}
+
+// TestDoorTwinsAreOneAccount: a person whom the portal sends several times at once, at their first visit, has one account.
+func TestDoorTwinsAreOneAccount(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	answers := make([]sut.Answer, 10)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() {
+			answers[i], _ = p.Try(t.Context(), "POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test")})
+		})
+	}
+	group.Wait()
+	begun := 0
+	for _, a := range answers {
+		switch {
+		case a.Status == http.StatusCreated:
+			begun++
+		case !a.Is(http.StatusServiceUnavailable, "unavailable"): // as on any machine that is busy
+			t.Errorf("%s", a)
+		}
+	}
+	if begun == 0 {
+		t.Error("none of them could begin")
+	}
+	masterKey, master := p.EnrolTOTP(admin)
+	p.StepUp(master, masterKey)
+	if list := sut.Want[struct{ Items []sut.User }](t, 200, p.Do("GET", "/v1/admin/users?query=dana", master, nil)); len(list.Items) != 1 {
+		t.Errorf("there are %d accounts: %+v", len(list.Items), list.Items)
+	}
 }
 
 // TestDoorsOfTwoPortalsAreApart: a key opens its own portal and no other (B36).

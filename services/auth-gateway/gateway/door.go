@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
@@ -28,8 +30,9 @@ type door struct {
 	now      func() time.Time
 	log      *slog.Logger
 	// reload looks for return URLs that were registered a moment ago.
-	reload func(context.Context) error
-	portal func(context.Context) (portal, error)
+	reload   func(context.Context) error
+	portal   func(context.Context) (portal, error)
+	passages *prometheus.CounterVec
 }
 
 var errNoKey = contract.Refuse(contract.Unauthenticated, "A valid API key of this portal is needed.")
@@ -39,7 +42,8 @@ func isAPIKey(token string) bool { return strings.HasPrefix(token, string(apiKey
 
 // key is the living key of this portal that a token proves. It is asked of the store each time, by _id, so that a key is
 // dead everywhere the moment it is revoked.
-func (d *door) key(ctx context.Context, portalID, token string) (apiKey, error) {
+func (d *door) key(ctx context.Context, portalID, token string) (_ apiKey, err error) {
+	defer func() { d.counts(err, "", passBadKey) }()
 	id, word, ok := parseToken(apiKeyToken, token)
 	if !ok {
 		return apiKey{}, errNoKey
@@ -69,7 +73,8 @@ type errand struct {
 
 // begin takes a person in whom a portal vouches for. Where their browser is to come, the outcome has its ticket and
 // nothing is sent or opened before it comes.
-func (d *door) begin(ctx context.Context, p portal, k apiKey, e errand) (outcome, secret.String, error) {
+func (d *door) begin(ctx context.Context, p portal, k apiKey, e errand) (_ outcome, _ secret.String, err error) {
+	defer func() { d.counts(err, passBegun, passTurned) }()
 	v, err := e.visitor.checked()
 	if err != nil {
 		return outcome{}, secret.String{}, err
@@ -263,7 +268,8 @@ func (d *door) ticketed(ctx context.Context, p portal, ticket string) (signIn, u
 
 // enter lets the browser of a ticket in, once: it gets a token of its own, and that of the server that began the sign-in
 // is dead. What the sign-in begins with happens now: the text message, or the session where policy asks for nothing.
-func (d *door) enter(ctx context.Context, p portal, ticket string) (outcome, secret.String, error) {
+func (d *door) enter(ctx context.Context, p portal, ticket string) (_ outcome, _ secret.String, err error) {
+	defer func() { d.counts(err, passEntered, passLate) }()
 	s, revision, err := d.ticketed(ctx, p, ticket)
 	if err != nil {
 		return outcome{}, secret.String{}, err
@@ -305,7 +311,8 @@ func (d *door) of(ctx context.Context, k apiKey, id string) (signIn, uint64, err
 }
 
 // redeem takes a complete sign-in as proof of who the person is, once: of two who redeem it at the same time, one does.
-func (d *door) redeem(ctx context.Context, k apiKey, id string) (signIn, error) {
+func (d *door) redeem(ctx context.Context, k apiKey, id string) (_ signIn, err error) {
+	defer func() { d.counts(err, passRedeemed, passUnproved) }()
 	for {
 		s, revision, err := d.of(ctx, k, id)
 		if err != nil {
@@ -317,6 +324,13 @@ func (d *door) redeem(ctx context.Context, k apiKey, id string) (signIn, error) 
 		u, err := d.flow.current(ctx, s)
 		if err != nil {
 			return signIn{}, err
+		}
+		decision, err := d.flow.decide(ctx, s.Portal, s.sees(u))
+		if err != nil {
+			return signIn{}, err
+		}
+		if !s.stillProves(decision) {
+			return signIn{}, contract.Refuse(contract.Expired, "The person's second factor was changed since. Please start again.")
 		}
 		way := *s.Door
 		way.RedeemedAt = d.now()

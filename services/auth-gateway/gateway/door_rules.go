@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,6 +114,18 @@ func (s signIn) redeemable(now time.Time) error {
 		return contract.Refuse(contract.Expired, "This sign-in was not redeemed in time. Please start again.")
 	}
 	return nil
+}
+
+// stillProves tells whether what a person did in a sign-in is what policy asks of them now: a factor that was reset or
+// replaced since proves nothing any more, and neither does having none where one is asked for by now.
+func (s signIn) stillProves(d contract.Decision) bool {
+	switch d.Action { //nolint:exhaustive // who must enrol has proved nothing
+	case contract.Allow:
+		return true
+	case contract.Challenge:
+		return len(s.Methods) > 1 && slices.ContainsFunc(d.Factors, func(i contract.FactorInfo) bool { return i.Enrolment == s.Enrolment })
+	}
+	return false
 }
 
 // back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, with nothing in

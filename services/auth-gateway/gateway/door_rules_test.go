@@ -142,6 +142,32 @@ func TestWhenASignInIsProof(t *testing.T) {
 	}
 }
 
+func TestAProofDiesWithItsFactor(t *testing.T) {
+	both := signIn{Methods: []string{byPortal, "otp"}, Enrolment: "E1"}
+	one := signIn{Methods: []string{byPortal}}
+	has := func(id string) contract.Decision {
+		return contract.Decision{Action: contract.Challenge, Factors: []contract.FactorInfo{{Factor: contract.FactorTOTP, Enrolment: id}}}
+	}
+	for name, c := range map[string]struct {
+		s    signIn
+		d    contract.Decision
+		want bool
+	}{
+		"the same factor":            {both, has("E1"), true},
+		"another factor":             {both, has("E2"), false},
+		"none any more":              {both, contract.Decision{Action: contract.Enroll}, false},
+		"switched off":               {both, contract.Decision{Action: contract.Allow}, true},
+		"none needed":                {one, contract.Decision{Action: contract.Allow}, true},
+		"needed by now":              {one, contract.Decision{Action: contract.Enroll}, false},
+		"enrolled by somebody since": {one, has(""), false},
+		"no answer":                  {both, contract.Decision{}, false},
+	} {
+		if c.s.stillProves(c.d) != c.want {
+			t.Errorf("%s: %t", name, !c.want)
+		}
+	}
+}
+
 func TestATicketIsForOnePortalAndAMinute(t *testing.T) {
 	now := time.Date(2026, 1, 1, 8, 0, 0, 0, time.UTC)
 	s := signIn{ID: "I", Portal: "p", CreatedAt: now, Door: &doorway{ReturnURL: "https://portal.example.com/"}}

@@ -161,6 +161,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	g.door = &door{
 		keys: apiKeysOf(svc.DB), accounts: g.accounts, desk: g.desk, flow: g.flow, now: g.now, log: svc.Log, reload: g.loadPortals, portal: g.portal,
+		passages: newPassages(svc.Registerer()),
 	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err
