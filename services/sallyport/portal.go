@@ -13,9 +13,11 @@ import (
 
 // portalCommands are `sallyport portal …`.
 type portalCommands struct {
-	Create   portalCreateCommand `cmd:"" help:"Add a portal with its settings and its first Master Admin."`
-	List     portalListCommand   `cmd:"" help:"List the portals."`
-	Provider providerCommands    `cmd:"" help:"Sign-in providers (OpenID Connect) of a portal."`
+	Create    portalCreateCommand `cmd:"" help:"Add a portal with its settings and its first Master Admin."`
+	List      portalListCommand   `cmd:"" help:"List the portals."`
+	Provider  providerCommands    `cmd:"" help:"Sign-in providers (OpenID Connect) of a portal."`
+	Key       portalKeyCommands   `cmd:"" help:"API keys of a portal's server, for the portal door."`
+	ReturnURL returnURLCommands   `cmd:"" name:"return-url" help:"Where people who came through the portal door may be sent back to."`
 }
 
 // portalCreateCommand is `sallyport portal create`.

@@ -22,6 +22,7 @@ const mostShift = 0.02
 // watch sees everything that a tab does, and notes what no page of ours may do.
 type watch struct {
 	origin string
+	portal string // another origin that people come from and go back to, where there is one
 
 	mu     sync.Mutex
 	loads  int                // pages loaded so far
@@ -77,6 +78,7 @@ func (w *watch) request(ev *network.EventRequestWillBeSent) {
 		return
 	case u.Scheme == "data": // goes nowhere
 		return
+	case w.portal != "" && u.Scheme+"://"+u.Host == w.portal:
 	case u.Scheme+"://"+u.Host != w.origin:
 		w.fault("request to another origin: %s", ev.Request.URL)
 	}

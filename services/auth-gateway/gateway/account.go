@@ -19,6 +19,9 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	if err != nil {
 		return err
 	}
+	if !proved && u.Password == "" && !u.Federated {
+		return errAtPortal
+	}
 	if !proved {
 		right := false
 		if !password.Empty() { // nothing typed is no guess
@@ -52,6 +55,9 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	_, err = g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
 	return err
 }
+
+// errAtPortal is for who has no password here: that they came through the portal door again is their step-up.
+var errAtPortal = contract.Refuse(contract.StepUpRequired, "You sign in at your portal. Please sign in there once more, then come back within five minutes.")
 
 // living returns the factor that the signed-in person has enrolled and policy counts.
 func (g *gateway) living(ctx context.Context, s session) (contract.FactorInfo, error) {

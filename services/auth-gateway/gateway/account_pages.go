@@ -103,6 +103,13 @@ func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *
 	if f.Provider, f.Proved, err = g.stepUpAt(c, s); err != nil {
 		return f, err
 	}
+	if s.Methods[0] == byPortal && !f.Proved {
+		u, err := g.accounts.byID(c.UserContext(), s.account())
+		if err != nil {
+			return f, err
+		}
+		f.AtPortal = u.Password == ""
+	}
 	if enrolled {
 		f.Factor = web.Factor(factorOf(s.Who.Audience))
 	}

@@ -33,6 +33,8 @@ type SignIn struct {
 	Reset        *Reset        `json:"reset,omitempty" doc:"Why a factor must be enrolled again, where somebody else saw to that."`
 	ExpiresAt    time.Time     `json:"expires_at" doc:"When the sign-in ends by itself."`
 	Session      *SessionToken `json:"session,omitempty" doc:"The session, given once, by the call that completed the sign-in."`
+	URL          string        `json:"url,omitempty" doc:"Where to send the person's browser, within a minute; it works once (portal door)."`
+	RedeemedAt   *time.Time    `json:"redeemed_at,omitempty" doc:"When the portal redeemed the sign-in (portal door)."`
 }
 
 // SessionToken is a new session.
@@ -55,6 +57,9 @@ func (g *gateway) view(o outcome) SignIn {
 			v.OtherWays = ways
 		}
 	}
+	if o.Door != nil && !o.Door.RedeemedAt.IsZero() {
+		v.RedeemedAt = &o.Door.RedeemedAt
+	}
 	if o.session != nil {
 		v.Session = &SessionToken{Token: o.token.Reveal(), ExpiresAt: o.session.ExpiresAt}
 	}
@@ -73,8 +78,9 @@ type signInAnswer struct{ Body SignIn }
 
 type beginRequest struct {
 	Body struct {
-		Email    string        `json:"email" maxLength:"254" example:"agent@demo.test" doc:"The address of the account; case does not matter."`
-		Password secret.String `json:"password" maxLength:"256" doc:"The password of the account."`
+		Email    string        `json:"email,omitempty" maxLength:"254" example:"agent@demo.test" doc:"The address of the account; case does not matter."`
+		Password secret.String `json:"password,omitempty" maxLength:"256" doc:"The password of the account."`
+		AtDoor
 	}
 }
 
@@ -82,6 +88,9 @@ func (g *gateway) apiBegin(ctx context.Context, in *beginRequest) (*signInAnswer
 	p, err := g.portal(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if k, ok := presented(ctx); ok || in.Body.ofDoor() {
+		return g.apiBeginAtDoor(ctx, p, k, in)
 	}
 	o, token, err := g.flow.begin(ctx, p, in.Body.Email, in.Body.Password, "")
 	if err != nil {
@@ -98,6 +107,13 @@ type SignInPath struct {
 }
 
 func (g *gateway) apiSignIn(ctx context.Context, in *SignInPath) (*signInAnswer, error) {
+	if k, ok := presented(ctx); ok {
+		s, _, err := g.door.of(ctx, k, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return g.answer(g.flow.look(ctx, s))
+	}
 	s, _, err := g.flow.load(ctx, in.ID, bearer(ctx))
 	if err != nil {
 		return nil, err

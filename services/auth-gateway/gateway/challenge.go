@@ -33,7 +33,7 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 	}
 	req := contract.SMSOpenRequest{
 		Account: s.account(), Challenge: bus.NewID(), Flow: s.ID, Purpose: purpose, Enrolment: s.Enrolment, Epoch: s.Epoch,
-		PortalName: p.Name, Host: hostOf(p.PublicURL), Network: networkIn(ctx),
+		PortalName: p.Name, Host: hostOf(p.PublicURL), Network: s.network(ctx),
 	}
 	if phone != "" {
 		sealed, err := f.seal.SealField(secret.New(phone), contract.PurposePhone, s.account())
@@ -120,7 +120,7 @@ func (f *signIns) verify(ctx context.Context, id, token string, code secret.Stri
 		f.noteLock(ctx, s, revision, err)
 		return outcome{}, err
 	}
-	return f.finish(ctx, s, revision, stepVerified, []string{"pwd", method})
+	return f.finish(ctx, s, revision, stepVerified, []string{s.first(), method})
 }
 
 // noteLock keeps in the sign-in until when its factor is closed, so that the page still says so when it is opened

@@ -133,6 +133,8 @@ func auditRow(i contract.AuditEntry, names map[string]string) web.AuditRow {
 		row.Actor.Name = web.Say("en", web.ActorOperator, operator)
 	case i.Actor == "operator":
 		row.Actor.Name = web.Say("en", web.ActorAnOperator)
+	case strings.HasPrefix(i.Actor, apiKeyActor):
+		row.Actor.Name = web.Say("en", web.ActorPortal, i.Detail["api_key"])
 	case i.Actor == "recovery":
 		row.Actor.Name = web.Say("en", web.ActorRecovery)
 	case i.Actor != "":

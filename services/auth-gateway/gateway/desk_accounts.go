@@ -358,7 +358,7 @@ func (d *desk) removeAccount(ctx context.Context, who contract.Account, note con
 	if _, err := bus.Request(ctx, d.bus, contract.PolicyReset, reset); err != nil {
 		return err
 	}
-	if err := errors.Join(d.accounts.disclaim(ctx, who.Portal, u.Email, who.User), d.accounts.disclaimIdentity(ctx, u)); err != nil {
+	if err := errors.Join(d.accounts.disclaim(ctx, who.Portal, u.Email, who.User), d.accounts.disclaimIdentity(ctx, u), d.accounts.disclaimSubjects(ctx, u)); err != nil {
 		return err
 	}
 	if err := errors.Join(d.accounts.arrivals.Delete(ctx, u.ID), d.guesses.forgetHomes(ctx, u.Portal, u.Email)); err != nil {

@@ -155,9 +155,9 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	if _, err := f.current(ctx, s); err != nil {
 		return outcome{}, err // a factor must not come from somebody who can sign in no more
 	}
-	made, way, methods := newFactor{who: s.account(), factor: s.Factor, enrolment: s.Enrolment, label: label}, stepConfirmed, []string{"pwd", "otp"}
+	made, way, methods := newFactor{who: s.account(), factor: s.Factor, enrolment: s.Enrolment, label: label}, stepConfirmed, []string{s.first(), "otp"}
 	if s.Factor == contract.FactorSMS {
-		made.text, methods = textChallenge{s.Challenge, s.ID, contract.ForEnrolment}, []string{"pwd", "sms"}
+		made.text, methods = textChallenge{s.Challenge, s.ID, contract.ForEnrolment}, []string{s.first(), "sms"}
 		if !p.SMSWithoutRelogin {
 			way = stepReenter
 		}
@@ -233,7 +233,7 @@ func (f *signIns) skip(ctx context.Context, id, token string) (outcome, error) {
 		return outcome{}, err
 	}
 	s.CanEnable = canEnable(d, s.Who.Audience)
-	return f.finish(ctx, s, revision, stepSkipped, []string{"pwd"})
+	return f.finish(ctx, s, revision, stepSkipped, []string{s.first()})
 }
 
 func factorOf(a contract.Audience) contract.Factor {

@@ -45,6 +45,7 @@ func newAPI(app *fiber.App) huma.API {
 				Schemas: registry,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"signIn":  {Type: "http", Scheme: "bearer", Description: "The token of a sign-in, from the call that began it. It works for that sign-in only."},
+					"apiKey":  {Type: "http", Scheme: "bearer", Description: "An API key, for a portal's server: sallyport portal key create makes one."},
 					"session": {Type: "http", Scheme: "bearer", Description: "The token of a session, from the call that completed a sign-in."},
 				},
 			},
@@ -79,6 +80,9 @@ func handle[I, O any](g *gateway, api huma.API, who guard, route string, status 
 		ctx, cancel := context.WithTimeout(c.Context(), patience)
 		defer cancel()
 		s, err := g.admit(ctx, who, token)
+		if err == nil {
+			ctx, err = g.admitKey(ctx, who, token)
+		}
 		if err != nil {
 			g.refuse(api, c, err)
 			return
@@ -105,8 +109,14 @@ func operation(api huma.API, who guard, route, tag, summary, description string,
 	switch {
 	case who.session:
 		op.Security = []map[string][]string{{"session": {}}}
-	case who.name == signInsOwn.name:
+	case who.ofSignIn:
 		op.Security = []map[string][]string{{"signIn": {}}}
+	}
+	if who.key {
+		if who.open {
+			op.Security = []map[string][]string{{}} // or with nothing
+		}
+		op.Security = append(op.Security, map[string][]string{"apiKey": {}})
 	}
 	return op
 }

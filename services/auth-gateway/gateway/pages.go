@@ -128,8 +128,11 @@ func (g *gateway) goOn(c *fiber.Ctx, o outcome) error {
 	case StatusChallenge:
 		to = "/sign-in/code"
 	case StatusComplete:
-		to = orHome(o.ReturnTo)
+		to = o.onward()
 	case StatusRelogin:
+		if o.leadsBack() {
+			return c.Redirect(backPath, fiber.StatusSeeOther)
+		}
 		g.dropCookie(c, signInCookie)
 		return g.toSignIn(c, "confirmed", o.ReturnTo)
 	}
@@ -147,6 +150,9 @@ func (g *gateway) here(c *fiber.Ctx, want ...Status) (s signIn, lost bool, answe
 		return s, true, err
 	}
 	if refusal := usable(s.Status, s.ExpiresAt, g.now()); refusal != nil {
+		if s.leadsBack() {
+			return s, true, c.Redirect(backPath, fiber.StatusSeeOther)
+		}
 		switch s.Status { //nolint:exhaustive // the others took too long
 		case StatusComplete:
 			return s, true, c.Redirect(orHome(s.ReturnTo), fiber.StatusSeeOther)
@@ -169,6 +175,9 @@ func (g *gateway) here(c *fiber.Ctx, want ...Status) (s signIn, lost bool, answe
 func (g *gateway) elsewhere(c *fiber.Ctx, err error) (handled bool, answer error) {
 	switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal belongs to the page
 	case contract.Expired:
+		if s, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie)); err == nil && s.leadsBack() {
+			return true, c.Redirect(backPath, fiber.StatusSeeOther)
+		}
 		return true, g.toSignIn(c, "expired", "")
 	case contract.Unauthenticated, contract.NotFound:
 		return true, g.toSignIn(c, "", "")
@@ -540,6 +549,9 @@ func (g *gateway) pageHelp(c *fiber.Ctx) error {
 }
 
 func (g *gateway) postCancel(c *fiber.Ctx) error {
+	if s, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie)); err == nil && s.leadsBack() {
+		return c.Redirect(backPath, fiber.StatusSeeOther)
+	}
 	g.dropCookie(c, signInCookie)
 	return g.toSignIn(c, "cancelled", "")
 }
@@ -548,7 +560,9 @@ func (g *gateway) pageDone(c *fiber.Ctx) error {
 	s := sessionOf(c.UserContext())
 	page := web.Done{Next: home, Factor: web.Factor(factorOf(s.Who.Audience))}
 	if done, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie)); err == nil && done.User == s.User {
-		page.Next = orHome(done.ReturnTo)
+		if page.Next = orHome(done.ReturnTo); done.leadsBack() {
+			page.Next = done.back(g.now())
+		}
 	}
 	_, left, err := g.accountState(c.UserContext(), s)
 	if err != nil {

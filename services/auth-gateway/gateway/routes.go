@@ -16,12 +16,18 @@ type guard struct {
 	// session: a live session is needed. admin: of a Master Admin. anyAdmin: of one, or of an organization's admin.
 	// stepUp: with password and code at most five minutes old.
 	session, admin, anyAdmin, stepUp bool
+	// ofSignIn: the token of the sign-in is needed. key: an API key of the portal's server is; beside open or ofSignIn, it
+	// does as well.
+	open, ofSignIn, key bool
 }
 
 // The guards. A sign-in's routes are open here and demand its token themselves, from the bucket.
 var (
-	open        = guard{name: "open"}
-	signInsOwn  = guard{name: "token of the sign-in"}
+	open        = guard{name: "open", open: true}
+	signInsOwn  = guard{name: "token of the sign-in", ofSignIn: true}
+	portalDoor  = guard{name: "open, or API key for the portal door", open: true, key: true}
+	ownOrPortal = guard{name: "token of the sign-in, or API key of its portal", ofSignIn: true, key: true}
+	portalOnly  = guard{name: "API key", key: true}
 	signedIn    = guard{name: "session", session: true}
 	anyAdmin    = guard{name: "admin of the portal or of an organization", session: true, anyAdmin: true}
 	masterAdmin = guard{name: "Master Admin", session: true, admin: true}
@@ -34,6 +40,8 @@ var (
 	ofSignIn   = []contract.Code{contract.Unauthenticated, contract.NotFound, contract.Conflict, contract.Expired}
 	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
 	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
+	ofDoor     = []contract.Code{contract.Unauthenticated, contract.Forbidden, contract.Conflict}
+	ofRedeem   = []contract.Code{contract.NotFound, contract.Conflict, contract.Expired}
 	ofPassword = []contract.Code{contract.InvalidCredentials, contract.RateLimited}
 )
 
@@ -41,8 +49,9 @@ var (
 func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	const signIns, session, account = "Sign-ins", "Session", "Account"
 	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
-	handle(g, api, open, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal, and count the same: after too many, for the address or from the network, all are refused for a while.", codes(ofPassword), g.apiBegin)
-	handle(g, api, signInsOwn, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is.", nil, g.apiSignIn)
+	handle(g, api, portalDoor, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal, and count the same: after too many, for the address or from the network, all are refused for a while.\n\nWith an API key (the portal door), for a person whose first factor the portal has checked itself: user instead of email and password, and return_url where the person's browser is to be sent to the url of the answer. An account is made at the first time, and kept in step with what the portal says.", codes(ofPassword, ofDoor), g.apiBegin)
+	handle(g, api, ownOrPortal, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is. The portal that began it may look with its API key; that is no proof of who the person is.", nil, g.apiSignIn)
+	handle(g, api, portalOnly, "POST /v1/sign-ins/{id}/redeem", 200, signIns, "Redeem a sign-in", "Proves to the portal that began the sign-in who the person is: once, at most ten minutes after they completed it. Only then let them in.", codes(ofRedeem), g.apiRedeem)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", "Authenticator app: shows the secret, the same one until it is confirmed. Text message: sends a code to the number.", codes(ofTexts), g.apiEnroll)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again.", codes(ofCodes), g.apiConfirm)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/skip", 200, signIns, "Decline to enrol", "Where can_skip says so. The skip is remembered.", codes([]contract.Code{contract.Forbidden}), g.apiSkip)
@@ -86,6 +95,9 @@ func (g *gateway) routePages(app *fiber.App) {
 	page(open, "POST", "/sign-in", g.postSignIn)
 	page(open, "GET", "/sign-in/with/:provider", g.pageWith)
 	page(open, "GET", callbackPath, g.pageCallback)
+	page(open, "GET", "/sign-in/door/:ticket", g.pageDoor)
+	page(open, "POST", "/sign-in/door", g.postDoor)
+	page(signInsOwn, "GET", "/sign-in/back", g.pageBack)
 	page(signInsOwn, "GET", "/sign-in/enroll", g.pageEnroll)
 	page(signInsOwn, "POST", "/sign-in/enroll/start", g.postEnrollStart)
 	page(signInsOwn, "POST", "/sign-in/enroll/skip", g.postSkip)
@@ -173,6 +185,27 @@ func (g *gateway) admit(ctx context.Context, who guard, token string) (session, 
 	return s, nil
 }
 
+// admitKey lets the bearer of an API key through a guard that takes one, and keeps in the context whose it is.
+func (g *gateway) admitKey(ctx context.Context, who guard, token string) (context.Context, error) {
+	if !who.key || (who.open || who.ofSignIn) && !isAPIKey(token) {
+		return ctx, nil
+	}
+	p, err := g.portal(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	k, err := g.door.key(ctx, p.ID, token)
+	return context.WithValue(ctx, presentedKey{}, k), err
+}
+
+type presentedKey struct{}
+
+// presented is the API key that a guard let through; ok is false where there is none.
+func presented(ctx context.Context) (k apiKey, ok bool) {
+	k, ok = ctx.Value(presentedKey{}).(apiKey)
+	return k, ok
+}
+
 // ofThisPortal refuses the session of another portal: at this address it is nobody's (B36).
 func (g *gateway) ofThisPortal(ctx context.Context, s session) error {
 	if byHost := *g.portals.Load(); len(byHost) == 1 {
@@ -208,7 +241,10 @@ func bearer(ctx context.Context) string {
 // refusals are all codes that a route may answer with.
 func refusals(who guard, own []contract.Code) []contract.Code {
 	all := slices.Concat(always, own)
-	if who.name == signInsOwn.name {
+	if who.key {
+		all = append(all, contract.Unauthenticated)
+	}
+	if who.ofSignIn {
 		all = append(all, ofSignIn...)
 	}
 	if who.session {

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,7 @@ type gateway struct {
 	flow       *signIns
 	desk       *desk
 	federation *federation
+	door       *door
 	portals    atomic.Pointer[map[string]portal]
 	api        huma.API
 	docs       atomic.Pointer[web.Docs]
@@ -133,7 +135,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := svc.DB.EnsureIndexes(ctx, append(directoryIndexes(), guessIndexes()...)); err != nil {
+	if err := svc.DB.EnsureIndexes(ctx, slices.Concat(directoryIndexes(), guessIndexes(), doorIndexes())); err != nil {
 		return nil, err
 	}
 	if err := svc.Reseal(ctx, keptSealed()); err != nil {
@@ -159,6 +161,10 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
 		return nil, err
+	}
+	g.door = &door{
+		keys: apiKeysOf(svc.DB), accounts: g.accounts, desk: g.desk, flow: g.flow, now: g.now, log: svc.Log, reload: g.loadPortals, portal: g.portal,
+		passages: newPassages(svc.Registerer()),
 	}
 	if err := g.watchSessions(ctx); err != nil {
 		return nil, err

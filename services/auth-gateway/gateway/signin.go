@@ -65,6 +65,12 @@ type signIn struct {
 
 	// ReturnTo is the page first asked for: a path of ours.
 	ReturnTo string `json:"return_to,omitempty"`
+
+	// Door is set where the portal has checked the first factor.
+	Door *doorway `json:"door,omitempty"`
+	// Methods are how the person proved who they are, and CompletedAt when; of a sign-in that is complete.
+	Methods     []string  `json:"amr,omitempty"`
+	CompletedAt time.Time `json:"completed_at,omitzero"`
 }
 
 func (s signIn) account() contract.Account {
@@ -97,6 +103,8 @@ type outcome struct {
 	signIn
 	session *session
 	token   secret.String // of the session
+	// ticket is the browser's way in, once, of a sign-in that came through the portal door.
+	ticket secret.String
 
 	// Of the text message, when it was asked.
 	delivery    contract.Delivery
@@ -135,45 +143,41 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		return outcome{}, secret.String{}, contract.Refuse(contract.InvalidCredentials, "That email and password do not match.")
 	}
 	f.rehash(ctx, u, password)
-	d, err := f.decide(ctx, p.ID, profileOf(u))
+	return f.enter(ctx, p, u, signIn{ReturnTo: returnTo})
+}
+
+// enter begins the sign-in of a person whose first factor was right; s says which way they came.
+func (f *signIns) enter(ctx context.Context, p portal, u user, s signIn) (outcome, secret.String, error) {
+	s.Portal, s.User, s.Who = p.ID, u.User, s.sees(u)
+	d, err := f.decide(ctx, p.ID, s.Who)
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
-	id, token, hash := newToken(signInToken)
-	now := f.now()
-	s := signIn{
-		ID: id, Hash: hash, Portal: p.ID, User: u.User, Who: profileOf(u), CreatedAt: now, ExpiresAt: now.Add(signInLife), ReturnTo: returnTo,
-	}
+	var token secret.String
+	s.ID, token, s.Hash = newToken(signInToken)
+	s.CreatedAt = f.now()
+	s.ExpiresAt = s.CreatedAt.Add(signInLife)
 	way, ok := firstStep(d.Action)
 	if !ok {
 		return outcome{}, secret.String{}, contract.Refuse(contract.InternalError, "Something went wrong on our side.")
 	}
 	s.follow(d)
-	s.Status, _ = next(statusNone, way)
-	revision, err := f.kv.Create(ctx, id, s)
+	if s.Status, _ = next(statusNone, way); s.Status == StatusComplete {
+		s.Methods, s.CompletedAt = []string{s.first()}, s.CreatedAt
+	}
+	ticket := s.issueTicket()
+	revision, err := f.kv.Create(ctx, s.ID, s)
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
 	out := outcome{signIn: s}
 	switch {
+	case !ticket.Empty(): // what the person sees begins with their browser
+		out.ticket = ticket
 	case s.Status == StatusComplete:
-		out, err = f.open(ctx, s, []string{"pwd"})
+		out, err = f.open(ctx, s, s.Methods)
 	case s.Status == StatusChallenge && s.Factor == contract.FactorSMS:
-		out, err = f.text(ctx, p, s, revision, "")
-		// A text that may not be sent yet does not end the sign-in: the page says when it may.
-		var refusal *contract.Error
-		if errors.As(err, &refusal) {
-			switch refusal.Code { //nolint:exhaustive // every other refusal is the caller's
-			case contract.TooSoon, contract.RateLimited:
-				out, err = f.look(ctx, f.noteLimit(ctx, s, revision, refusal))
-				if err == nil && !out.ResendAt.After(now) {
-					out.ResendAt = now.Add(time.Duration(refusal.RetryAfter) * time.Second)
-				}
-			case contract.Locked:
-				out.signIn, out.lockedUntil, err = s, refusal.LockedUntil, nil
-				f.noteLock(ctx, s, revision, refusal)
-			}
-		}
+		out, err = f.firstText(ctx, p, s, revision)
 	}
 	return out, token, err
 }
@@ -190,6 +194,27 @@ func (f *signIns) rehash(ctx context.Context, u user, password secret.String) {
 	if err != nil {
 		f.log.Warn("imported password hash not replaced yet", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
 	}
+}
+
+// firstText sends the text message that a sign-in begins with. One that may not be sent yet does not end the sign-in: the
+// page says when it may.
+func (f *signIns) firstText(ctx context.Context, p portal, s signIn, revision uint64) (outcome, error) {
+	now := f.now()
+	out, err := f.text(ctx, p, s, revision, "")
+	var refusal *contract.Error
+	if errors.As(err, &refusal) {
+		switch refusal.Code { //nolint:exhaustive // every other refusal is the caller's
+		case contract.TooSoon, contract.RateLimited:
+			out, err = f.look(ctx, f.noteLimit(ctx, s, revision, refusal))
+			if err == nil && !out.ResendAt.After(now) {
+				out.ResendAt = now.Add(time.Duration(refusal.RetryAfter) * time.Second)
+			}
+		case contract.Locked:
+			out, err = outcome{signIn: s, lockedUntil: refusal.LockedUntil}, nil
+			f.noteLock(ctx, s, revision, refusal)
+		}
+	}
+	return out, err
 }
 
 // follow takes over what a decision says.
@@ -289,7 +314,9 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 	if !ok {
 		return signIn{}, 0, contract.Refuse(contract.Conflict, "This sign-in is not at that step.")
 	}
-	s.Status = to
+	if s.Status = to; to == StatusComplete {
+		s.CompletedAt = f.now()
+	}
 	revision, err := f.kv.Update(ctx, s.ID, s, revision)
 	if errors.Is(err, bus.ErrKeyChanged) {
 		return signIn{}, 0, errWentOn
@@ -310,7 +337,7 @@ func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome
 		return outcome{}, err
 	}
 	u, err := f.current(ctx, s)
-	if who := profileOf(u); err == nil && who != s.Who {
+	if who := s.sees(u); err == nil && who != s.Who {
 		s.Who = who
 		v, err = f.sessions.change(ctx, v.ID, func(v *session) { v.Who = who })
 	}
@@ -331,7 +358,7 @@ func (f *signIns) current(ctx context.Context, s signIn) (user, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return user{}, err
 	}
-	if err != nil || u.Disabled || u.Deleted || !u.Federated && u.Password == "" || u.PasswordAt.After(s.CreatedAt) {
+	if err != nil || u.Disabled || u.Deleted || s.shutTo(u) || u.PasswordAt.After(s.CreatedAt) {
 		return user{}, contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
 	}
 	return u, nil
@@ -339,6 +366,7 @@ func (f *signIns) current(ctx context.Context, s signIn) (user, error) {
 
 // finish moves a sign-in to its end and opens the session if that end is complete.
 func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way step, methods []string) (outcome, error) {
+	s.Methods = methods
 	moved, _, err := f.advance(ctx, s, revision, way)
 	for errors.Is(err, errWentOn) {
 		// A code that was right is spent: that a wrong one beside it left a note must not cost the person theirs.
@@ -346,6 +374,7 @@ func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way ste
 		if readErr != nil || now.Status != s.Status || now.Enrolment != s.Enrolment || now.Challenge != s.Challenge {
 			return outcome{}, err
 		}
+		now.Methods = methods
 		moved, _, err = f.advance(ctx, now, latest, way)
 	}
 	if err != nil {

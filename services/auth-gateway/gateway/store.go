@@ -27,6 +27,8 @@ type portal struct {
 	LogoDark          *picture `bson:"logo_dark,omitempty"`
 	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
 	SMSWithoutRelogin bool `bson:"sms_without_relogin,omitempty"`
+	// ReturnURLs are where people who came through the portal door may be sent back to: exactly these.
+	ReturnURLs []string `bson:"return_urls,omitempty"`
 	// Providers are the portal's own sign-in providers, by id.
 	Providers map[string]provider `bson:"providers,omitempty"`
 	// StandIn lets federated people use a password while there is no provider: for the demo only.
@@ -69,6 +71,10 @@ type user struct {
 	Identity string `bson:"identity,omitempty"`
 	// Provider is the id of the provider that it first arrived from.
 	Provider string `bson:"provider,omitempty"`
+	// Doors are by which key each app of the portal knows this person who sends them through the portal door: see [subjectKey].
+	Doors map[string]string `bson:"doors,omitempty"`
+	// Unverified is set where the portal did not say that the address is this person's.
+	Unverified bool `bson:"email_unverified,omitempty"`
 	// Password is an argon2id hash in PHC form, or an imported one of another form.
 	Password string `bson:"password,omitempty"`
 	// HashForm names how an imported hash was made, until a right password was typed; empty for one of ours.

@@ -16,6 +16,8 @@ const (
 	signInToken  tokenKind = "si"
 	sessionToken tokenKind = "se"
 	journeyToken tokenKind = "pr" // of a way to a provider
+	apiKeyToken  tokenKind = "sp" // of a portal's server: the prefix that secret scanners look for
+	ticketToken  tokenKind = "dt" // of a browser's way through the portal door
 )
 
 // newToken returns an id (no secret), the token that names it and proves possession, and the hash under which it is

@@ -57,6 +57,7 @@ const (
 // Who did something without being a person of the portal.
 const (
 	ActorRecovery   Text = "actor.recovery"
+	ActorPortal     Text = "actor.portal"
 	ActorOperator   Text = "actor.operator"
 	ActorAnOperator Text = "actor.an_operator"
 )

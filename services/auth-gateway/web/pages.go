@@ -8,7 +8,7 @@ import (
 )
 
 // Page is any of the page structs of this package: SignIn, EnrollWelcome, EnrollTOTP, EnrollPhone, Code, Recover,
-// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, RemoveFactor, SignOut, Error, Docs, and every ConsolePage. Each
+// Done, Help, Account, RecoveryCodes, StepUp, EnableSMS, RemoveFactor, SignOut, Door, Back, Error, Docs, and every ConsolePage. Each
 // is plain data, handed over by value; Render does the rest.
 type Page interface{ page() string } // the name of its template
 
@@ -278,6 +278,7 @@ const (
 	BySMS           Method = "sms"
 	ByRecovery      Method = "recovery"
 	ByProvider      Method = "fed"
+	ByPortal        Method = "portal"
 )
 
 // Text is the method in words; a method unknown here is shown as it is spelled.
@@ -293,6 +294,8 @@ func (m Method) Text() Text {
 		return methodRecovery
 	case ByProvider:
 		return methodProvider
+	case ByPortal:
+		return methodPortal
 	}
 	return Text(m)
 }
@@ -318,6 +321,7 @@ type RemoveFactor struct {
 type StepUpFields struct {
 	Provider      *Provider // where a federated person signs in again: then nothing is typed here
 	Proved        bool      // they have: no password is asked for
+	AtPortal      bool      // has no password here, and signs in at the portal again: nothing is typed here either
 	Factor        Factor    // SMS: offers "Text me a code", POST /account/step-up/send; empty: no code is asked for
 	Destination   string    // where a text has gone
 	Delivery      Delivery
@@ -357,6 +361,16 @@ type EnableSMS struct{}
 // SignOut is GET and POST /sign-out.
 type SignOut struct{}
 
+// Door is where a portal sends its people to: a form that goes out by itself where there is a script. The ticket works once,
+// for a minute, and comes from the page's own address.
+type Door struct{ Ticket string } // POST /sign-in/door
+
+// Back is /sign-in/back: the way back to the portal that sent the person, which the browser takes by itself.
+type Back struct {
+	URL      string // a registered URL
+	Complete bool   // otherwise the sign-in is not, and the portal asks again
+}
+
 // Error is what a person sees when there is no page for them. ErrorFor fills it by status.
 type Error struct {
 	Status     int
@@ -383,6 +397,8 @@ func (StepUp) page() string        { return "step-up" }
 func (EnableSMS) page() string     { return "enable-sms" }
 func (RemoveFactor) page() string  { return "remove-factor" }
 func (SignOut) page() string       { return "sign-out" }
+func (Door) page() string          { return "door" }
+func (Back) page() string          { return "back" }
 func (Error) page() string         { return "error" }
 func (Docs) page() string          { return "docs" }
 

@@ -165,6 +165,7 @@ func Preview() map[string]struct {
 			StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Sent, ResendIn: 12, PasswordError: PasswordWrong}, Why: WhyFactor, Action: "/account/step-up",
 		}},
 		"step-up-paused":   {as, StepUp{StepUpFields: StepUpFields{Factor: SMS, Destination: masked, Delivery: Queued, Paused: true, ResendIn: 12}, Why: WhyFactor, Action: "/account/step-up"}},
+		"step-up-portal":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, AtPortal: true}, Action: "/account/factors/totp"}},
 		"step-up-provider": {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Provider: &Provider{"Microsoft", "/account/step-up/with/microsoft?for=%2Fadmin"}}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-proved":   {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, Proved: true}, Why: WhySettings, Action: "/admin/settings", Cancel: "/admin"}},
 		"step-up-limited":  {as, StepUp{StepUpFields: StepUpFields{Factor: TOTP, PasswordError: PasswordLimit, PasswordUntil: in(9 * time.Minute)}, Action: "/account/step-up"}},
@@ -174,6 +175,9 @@ func Preview() map[string]struct {
 		"remove-totp":      {as, RemoveFactor{Factor: TOTP, Label: "Pixel 9"}},
 		"remove-sms":       {contact, RemoveFactor{Factor: SMS}},
 		"sign-out":         {as, SignOut{}},
+		"door":             {out, Door{Ticket: "dt_preview"}},
+		"back":             {out, Back{URL: "https://portal.northwind.test/after?sign_in=preview", Complete: true}},
+		"back-again":       {out, Back{URL: "https://portal.northwind.test/after?sign_in=preview&status=relogin"}},
 
 		"docs": {out, previewDocs()},
 	}

@@ -154,6 +154,7 @@ const (
 	BadMethodTitle   Text = "error.405.title"
 	BadMethod        Text = "error.405.text"
 	GoneTitle        Text = "error.410.title"
+	TicketOver       Text = "door.over"
 	Gone             Text = "error.410.text"
 	TooManyTitle     Text = "error.429.title"
 	TooMany          Text = "error.429.text"
@@ -173,6 +174,7 @@ const (
 	methodSMS           Text = "method.sms"
 	methodRecovery      Text = "method.recovery"
 	methodProvider      Text = "method.fed"
+	methodPortal        Text = "method.portal"
 
 	resetByAdmin    Text = "reset.admin"
 	resetByOperator Text = "reset.operator"

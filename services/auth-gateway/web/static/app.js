@@ -149,6 +149,9 @@
     });
   }
 
+  // A form that only carries somebody on goes out by itself, when there is something to see meanwhile.
+  addEventListener("load", () => $("form[data-go]")?.requestSubmit());
+
   // The row of places on a phone is longer than the phone: the present one is in sight.
   $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 

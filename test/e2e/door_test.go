@@ -1,0 +1,671 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport/test/sut"
+)
+
+// proof is who came through the portal door.
+type proof struct {
+	ID       string    `json:"id"`
+	Subject  string    `json:"subject"`
+	User     sut.User  `json:"user"`
+	AMR      []string  `json:"amr"`
+	AuthTime time.Time `json:"auth_time"`
+	State    string    `json:"state"`
+}
+
+// doorSignIn is a sign-in as the portal that began it sees it.
+type doorSignIn struct {
+	sut.SignIn
+	URL        string    `json:"url"`
+	RedeemedAt time.Time `json:"redeemed_at"`
+}
+
+// apiKey makes an API key of a portal.
+func apiKey(p *sut.Product, portal string, more ...string) string {
+	return strings.TrimSpace(p.Operate(0, append([]string{"portal", "key", "create", "--portal=" + portal}, more...)...).Stdout())
+}
+
+// staff is an internal user as a portal describes them.
+func staff(id, email string) map[string]any {
+	return map[string]any{"id": id, "email": email, "name": "Dana Miller", "audience": "internal"}
+}
+
+// sends begins a sign-in at the door.
+func sends(t *testing.T, p *sut.Product, key string, user map[string]any, returnURL string) doorSignIn {
+	t.Helper()
+	body := map[string]any{"user": user}
+	if returnURL != "" {
+		body["return_url"], body["state"] = returnURL, "a b&c"
+	}
+	return sut.Want[doorSignIn](t, http.StatusCreated, p.Do("POST", "/v1/sign-ins", key, body))
+}
+
+// redeem takes a sign-in as proof.
+func redeem(p *sut.Product, key, id string) sut.Answer {
+	return p.Do("POST", "/v1/sign-ins/"+id+"/redeem", key, nil)
+}
+
+// waiting is a portal that only waits for people to come back: what they brought, in order.
+func waiting(t *testing.T) (base string, came func() url.Values) {
+	t.Helper()
+	var mu sync.Mutex
+	var all []url.Values
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, r.URL.Query())
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() url.Values {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(all) == 0 {
+			t.Fatal("nobody came back")
+		}
+		return all[len(all)-1]
+	}
+}
+
+// through opens the url of a sign-in and presses the button.
+func (v *visitor) through(s doorSignIn) {
+	v.t.Helper()
+	v.get(strings.TrimPrefix(s.URL, v.base))
+	v.says("One more step")
+	v.post("/sign-in/door", form{"ticket": s.URL[strings.LastIndex(s.URL, "/")+1:]})
+}
+
+// home follows the way back to the portal.
+func (v *visitor) home(words string) {
+	v.t.Helper()
+	v.at("/sign-in/back")
+	v.says(words)
+	_, to, _ := strings.Cut(v.page.header.Get("Refresh"), "url=")
+	gate := v.base
+	v.base = "" // the address is whole
+	v.get(to)
+	v.base = gate
+}
+
+func TestDoorStoryOfAnAuthenticator(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo", "--name=client portal")
+	if !strings.HasPrefix(key, "sp_") {
+		t.Fatalf("the key is %d characters and does not begin with sp_", len(key))
+	}
+	base, came := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base+"/after")
+
+	s := sends(t, p, key, staff("4711", "dana@northwind.test"), base+"/after")
+	if s.Status != "enroll" || s.Factor != "totp" || s.Session != nil || !strings.HasPrefix(s.URL, p.Base+"/sign-in/door/dt_"+s.ID+"_") || strings.Contains(s.URL, s.Token) {
+		t.Fatalf("the door answers %+v", s)
+	}
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+	v := newVisitor(t, p)
+	v.through(s)
+	sut.Expect(t, p.Do("GET", s.Path(""), s.Token, nil), http.StatusUnauthorized, "unauthenticated") // the browser has it now
+	secret := v.setUp(p)
+	if !strings.Contains(v.page.body, base+"/after?sign_in="+s.ID) {
+		t.Errorf("the page does not lead back to the portal:\n%s", v.page.body)
+	}
+	v.get("/account")
+	v.says("dana@northwind.test")
+	if at := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); at.Status != "complete" || !at.RedeemedAt.IsZero() || at.Session != nil {
+		t.Errorf("the portal sees %+v", at)
+	}
+	first := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	if first.Subject != "4711" || first.User.Email != "dana@northwind.test" || first.State != "a b&c" || first.ID != s.ID || first.User.MasterAdmin {
+		t.Errorf("the proof is %+v", first)
+	}
+	equal(t, "amr", first.AMR, []string{"portal", "otp"})
+	near(t, "auth_time", first.AuthTime, p.Now(), time.Minute)
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+	if at := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); at.RedeemedAt.IsZero() {
+		t.Error("a redeemed sign-in does not say so")
+	}
+
+	// Again, with the name and the address that the portal knows by now: the same account, asked for a code.
+	again := staff("4711", "dana.reyes@northwind.test")
+	again["name"] = "Dana Reyes"
+	s = sends(t, p, key, again, base+"/after")
+	if s.Status != "challenge" {
+		t.Fatalf("the second time the door answers %+v", s)
+	}
+	v = newVisitor(t, p)
+	v.through(s)
+	v.at("/sign-in/code")
+	v.post("/sign-in/code", form{"code": p.Code(secret)})
+	v.home("You are signed in")
+	if q := came(); q.Get("sign_in") != s.ID || q.Get("state") != "a b&c" || len(q) != 2 {
+		t.Errorf("back came %v", q)
+	}
+	second := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	if second.User.ID != first.User.ID || second.User.Email != "dana.reyes@northwind.test" || second.User.Name != "Dana Reyes" {
+		t.Errorf("the second time it is %+v, the first time %+v", second.User, first.User)
+	}
+	v.get("/account")
+	v.says("your portal's sign-in", "dana.reyes@northwind.test")
+	// A door person has just proved both factors: no step-up is needed, and there is no password for one.
+	session := v.cookieValue("sallyport_session")
+	sut.Want[map[string]any](t, 200, p.Do("POST", "/v1/account/recovery-codes", session, nil))
+	p.Advance(6 * time.Minute)
+	sut.Expect(t, p.Do("POST", "/v1/account/recovery-codes", session, nil), http.StatusForbidden, "step_up_required")
+	sut.Expect(t, p.Do("POST", "/v1/session/step-up", session, map[string]string{"password": "x", "code": "123456"}), http.StatusForbidden, "step_up_required")
+
+	// In time, or not at all.
+	s = sends(t, p, key, again, "")
+	p.Verify(s.SignIn, p.Code(secret))
+	p.Advance(11 * time.Minute)
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusGone, "expired")
+
+	for _, key := range listed(t, p) {
+		if key.Name != "client portal" || key.UsedAt.IsZero() || !key.RevokedAt.IsZero() {
+			t.Errorf("the list has %+v", key)
+		}
+	}
+}
+
+type keyLine struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	App       string    `json:"app"`
+	UsedAt    time.Time `json:"used_at"`
+	RevokedAt time.Time `json:"revoked_at"`
+}
+
+func listed(t *testing.T, p *sut.Product) []keyLine {
+	t.Helper()
+	var out []keyLine
+	if err := json.Unmarshal([]byte(p.Operate(0, "portal", "key", "list", "--portal=demo", "--json").Stdout()), &out); err != nil || len(out) == 0 {
+		t.Fatalf("%v: %v", out, err)
+	}
+	return out
+}
+
+func TestDoorStoryOfATextMessage(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	base, came := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base+"/after?tab=1")
+	contact := map[string]any{"id": "c1", "email": "rosa@initech.test", "audience": "organization", "organization": "Initech"}
+
+	s := sends(t, p, key, contact, base+"/after?tab=1")
+	v := newVisitor(t, p)
+	v.through(s)
+	v.at("/sign-in/enroll")
+	v.post("/sign-in/enroll/start", nil)
+	v.post("/sign-in/enroll/phone", form{"phone": clerkPhone})
+	v.at("/sign-in/code")
+	v.post("/sign-in/enroll/confirm", form{"code": p.CodeAfter(clerkPhone, 0)})
+	v.home("Please sign in again") // B21: the password is the portal's
+	if q := came(); q.Get("sign_in") != s.ID || q.Get("status") != "relogin" || q.Get("tab") != "1" {
+		t.Errorf("back came %v", q)
+	}
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+
+	// The text goes out when the browser is there, not before.
+	p.Advance(time.Minute)
+	seen := len(p.Messages(clerkPhone))
+	s = sends(t, p, key, contact, base+"/after?tab=1")
+	if s.Status != "challenge" || s.Factor != "sms" || len(p.Messages(clerkPhone)) != seen {
+		t.Fatalf("the door answers %+v", s)
+	}
+	v = newVisitor(t, p)
+	v.through(s)
+	v.at("/sign-in/code")
+	v.post("/sign-in/code", form{"code": p.CodeAfter(clerkPhone, seen)})
+	v.home("You are signed in")
+	got := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	equal(t, "amr", got.AMR, []string{"portal", "sms"})
+	if got.User.Organization != "Initech" || got.User.Name != "rosa" {
+		t.Errorf("the proof is %+v", got)
+	}
+
+	// Who turns back, and who takes too long, comes back too.
+	s = sends(t, p, key, contact, base+"/after?tab=1")
+	v = newVisitor(t, p)
+	v.through(s)
+	v.at("/sign-in/code")
+	v.post("/sign-in/cancel", nil)
+	v.home("Please sign in again")
+	if q := came(); q.Get("status") != "cancelled" {
+		t.Errorf("back came %v", q)
+	}
+	s = sends(t, p, key, contact, base+"/after?tab=1")
+	v = newVisitor(t, p)
+	v.through(s)
+	v.at("/sign-in/code")
+	p.Advance(11 * time.Minute)
+	v.get("/sign-in/code")
+	v.home("Please sign in again")
+	if q := came(); q.Get("status") != "expired" {
+		t.Errorf("back came %v", q)
+	}
+}
+
+// TestDoorOfAPortalThatDrawsThePages uses the token in the place of a browser, and policy that asks for nothing.
+func TestDoorOfAPortalThatDrawsThePages(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	base, came := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base)
+
+	s := sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	if s.URL != "" || s.Token == "" {
+		t.Fatalf("the door answers %+v", s)
+	}
+	e := enrolment(t, p, s.SignIn)
+	done := sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
+	stands(t, done, "complete")
+	equal(t, "amr", who(t, p, done.Session.Token).AMR, []string{"portal", "otp"})
+	if got := sut.Want[proof](t, 200, redeem(p, key, s.ID)); got.Subject != "1" {
+		t.Errorf("the proof is %+v", got)
+	}
+
+	// Who skipped is let straight through: the session is the browser's, once.
+	contact := map[string]any{"email": "rosa@initech.test", "audience": "organization", "organization": "Initech", "name": "Rosa"}
+	s = sends(t, p, key, contact, "")
+	stands(t, sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/skip"), s.Token, nil)), "complete")
+	s = sends(t, p, key, contact, base)
+	if s.Status != "complete" || s.Session != nil {
+		t.Fatalf("the door answers %+v", s)
+	}
+	v := newVisitor(t, p)
+	v.through(s)
+	session := v.cookieValue("sallyport_session")
+	equal(t, "amr", who(t, p, session).AMR, []string{"portal"})
+	v.home("You are signed in")
+	if q := came(); q.Get("sign_in") != s.ID {
+		t.Errorf("back came %v", q)
+	}
+	if got := sut.Want[proof](t, 200, redeem(p, key, s.ID)); got.Subject != "rosa@initech.test" || len(got.AMR) != 1 {
+		t.Errorf("the proof is %+v", got)
+	}
+	// One that the token has completed opens no second session for a ticket.
+	s = sends(t, p, key, staff("2", "eve@northwind.test"), base)
+	e = enrolment(t, p, s.SignIn)
+	sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
+	v = newVisitor(t, p)
+	v.through(s)
+	if v.cookieValue("sallyport_session") != "" {
+		t.Error("one sign-in made two sessions")
+	}
+}
+
+func TestDoorIsShutToStrangers(t *testing.T) {
+	t.Parallel()
+	p := demo(t, map[string]string{"PASSWORD_LIMIT_NETWORK": "off"})
+	key := apiKey(p, "demo", "--name=first")
+	base, _ := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base+"/after")
+	body := map[string]any{"user": staff("1", "dana@northwind.test"), "return_url": base + "/after"}
+	s := sends(t, p, key, staff("1", "dana@northwind.test"), base+"/after")
+
+	_, session := p.EnrolTOTP(agent)
+	half := p.BeginSignIn(second)
+	other := apiKey(p, "demo", "--app=other", "--name=other")
+	last := key[len(key)-1:]
+	twisted := key[:len(key)-1] + map[bool]string{true: "B", false: "A"}[last == "A"]
+	for name, token := range map[string]string{
+		"none": "", "a session": session, "a half-done sign-in": half.Token, "its own token": s.Token, "a made-up key": "sp_AAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"a twisted key": twisted, "half a key": key[:len(key)-1], "a lower-case key": strings.ToLower(key), "a ticket": s.URL[strings.LastIndex(s.URL, "/")+1:],
+	} {
+		for _, a := range []sut.Answer{p.Do("POST", "/v1/sign-ins", token, body), redeem(p, token, s.ID)} {
+			if !a.Is(http.StatusUnauthorized, "unauthenticated") {
+				t.Errorf("%s: %s", name, a)
+			}
+		}
+	}
+	// The key of another app knows nothing of the sign-in, and neither of a sign-in with a password does any.
+	sut.Expect(t, p.Do("GET", s.Path(""), other, nil), http.StatusNotFound, "not_found")
+	sut.Expect(t, redeem(p, other, s.ID), http.StatusNotFound, "not_found")
+	sut.Expect(t, p.Do("GET", half.Path(""), key, nil), http.StatusNotFound, "not_found")
+	sut.Expect(t, redeem(p, key, half.ID), http.StatusNotFound, "not_found")
+	// And a key is nothing but that: no session, and no token of a sign-in.
+	for _, route := range []string{"GET /v1/session", "GET /v1/account", "GET /v1/admin/users", "POST " + s.Path("/enrollment"), "POST " + s.Path("/verify")} {
+		method, path, _ := strings.Cut(route, " ")
+		if a := p.Do(method, path, key, map[string]string{}); a.Status != http.StatusUnauthorized && a.Status != http.StatusUnprocessableEntity {
+			t.Errorf("a key at %s: %s", route, a)
+		}
+	}
+	sut.Expect(t, p.Do("POST", s.Path("/verify"), key, code("123456")), http.StatusUnauthorized, "unauthenticated")
+
+	for _, odd := range []string{
+		"https://evil.test/", base, base + "/", base + "/after/", base + "/after?", base + "/after#", base + "/after?x=1", base + "/After", base + "/./after", base + "/%61fter", base + "//after",
+		strings.Replace(base, "http://", "http://a@", 1) + "/after", strings.Replace(base, "http:", "HTTP:", 1) + "/after", strings.Replace(base, "127.0.0.1", "localhost", 1) + "/after",
+		strings.TrimPrefix(base, "http:") + "/after", "/after", "//evil.test", "javascript:alert(1)", base + "/after\n", " " + base + "/after", base + "/after\x00", base + "\\@evil.test/after", base + ".evil.test/after",
+	} {
+		a := p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test"), "return_url": odd})
+		if !a.Is(http.StatusUnprocessableEntity, "invalid_request") || a.Problem().Errors[0].Field != "return_url" {
+			t.Errorf("return_url %q: %s", odd, a)
+		}
+	}
+	for _, odd := range []string{
+		"https://evil.test/#x", "http://portal.example.com/", "https://a:b@portal.example.com/", "javascript:alert(1)", "https:portal.example.com", "//portal.example.com/", "/after",
+		"https://Portal.example.com/", "https://portal.example.com:443/", "https://portal.example.com/a b", "https://portal.example.com/?sign_in=1", "https://portal.example.com\\@evil.test/", "https://", "ftp://portal.example.com/",
+	} {
+		p.Operate(2, "portal", "return-url", "add", "--portal=demo", odd)
+	}
+	for name, odd := range map[string]map[string]any{
+		"no address": {"id": "1", "audience": "internal"}, "a bad address": {"id": "1", "email": "nobody", "audience": "internal"}, "no audience": {"id": "1", "email": "x@y.test"},
+		"a made-up audience": {"id": "1", "email": "x@y.test", "audience": "root"}, "an organization of an internal user": {"id": "1", "email": "x@y.test", "audience": "internal", "organization": "Acme"},
+		"a contact of nobody": {"id": "1", "email": "x@y.test", "audience": "organization"}, "rights": {"id": "1", "email": "x@y.test", "audience": "internal", "master_admin": true},
+		"an id of two lines": {"id": "1\n2", "email": "x@y.test", "audience": "internal"}, "federated": {"id": "1", "email": "x@y.test", "audience": "internal", "federated": true},
+	} {
+		if a := p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": odd}); !a.Is(http.StatusUnprocessableEntity, "invalid_request") {
+			t.Errorf("%s: %s", name, a)
+		}
+	}
+	if a := p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test"), "email": agent, "password": sut.DemoPassword}); !a.Is(422, "invalid_request") {
+		t.Errorf("both ways at once: %s", a)
+	}
+
+	// A revoked key is dead at once.
+	for _, k := range listed(t, p) {
+		if k.Name == "first" {
+			p.Operate(0, "portal", "key", "revoke", "--portal=demo", "--id="+k.ID)
+			p.Operate(1, "portal", "key", "revoke", "--portal=demo", "--id="+k.ID)
+		}
+	}
+	sut.Expect(t, p.Do("POST", "/v1/sign-ins", key, body), http.StatusUnauthorized, "unauthenticated")
+	sut.Expect(t, p.Do("GET", s.Path(""), key, nil), http.StatusUnauthorized, "unauthenticated")
+	for _, seen := range []string{`{event="bad_key"} `, `{event="begun"} `, `{event="turned"} `, `{event="unproved"} `} {
+		if _, rest, _ := strings.Cut(p.Metrics(), "sallyport_gateway_door_passages_total"+seen); rest == "" || rest[0] == '0' {
+			t.Errorf("the metrics do not count %s", seen)
+		}
+	}
+	if strings.Contains(p.Output(), key) || strings.Contains(p.Output(), s.Token) {
+		t.Error("the log has a key or a token")
+	}
+}
+
+func TestDoorTicketOpensOnce(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	base, _ := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base+"/after")
+	ticketOf := func(s doorSignIn) string { return s.URL[strings.LastIndex(s.URL, "/")+1:] }
+
+	s := sends(t, p, key, staff("1", "dana@northwind.test"), base+"/after")
+	// Whoever only looks at the link spends nothing.
+	for range 3 {
+		newVisitor(t, p).get(strings.TrimPrefix(s.URL, p.Base))
+	}
+	v, thief := newVisitor(t, p), newVisitor(t, p)
+	thief.get(strings.TrimPrefix(s.URL, p.Base))
+	v.through(s)
+	v.at("/sign-in/enroll")
+	thief.post("/sign-in/door", form{"ticket": ticketOf(s)})
+	if thief.page.status != http.StatusGone || thief.cookieValue("sallyport_sign_in") != "" {
+		t.Errorf("a ticket that was used: %d", thief.page.status)
+	}
+	thief.get(strings.TrimPrefix(s.URL, p.Base))
+	if thief.page.status != http.StatusGone {
+		t.Errorf("the link of a ticket that was used: %d", thief.page.status)
+	}
+
+	// Twenty at the same time: one.
+	s = sends(t, p, key, staff("1", "dana@northwind.test"), base+"/after")
+	var group sync.WaitGroup
+	in := make(chan string, 20)
+	for range 20 {
+		one := newVisitor(t, p)
+		one.get(strings.TrimPrefix(s.URL, p.Base))
+		group.Go(func() {
+			one.post("/sign-in/door", form{"ticket": ticketOf(s)})
+			if token := one.cookieValue("sallyport_sign_in"); token != "" {
+				in <- token
+			}
+		})
+	}
+	group.Wait()
+	if len(in) != 1 {
+		t.Errorf("one ticket let %d browsers in", len(in))
+	}
+
+	// A minute later, without the form's token, and in another sign-in's name.
+	s = sends(t, p, key, staff("1", "dana@northwind.test"), base+"/after")
+	late := newVisitor(t, p)
+	late.get(strings.TrimPrefix(s.URL, p.Base))
+	forger := newVisitor(t, p)
+	forger.post("/sign-in/door", form{"ticket": ticketOf(s)})
+	if forger.page.status != http.StatusForbidden {
+		t.Errorf("a form from elsewhere: %d", forger.page.status)
+	}
+	p.Advance(61 * time.Second)
+	late.post("/sign-in/door", form{"ticket": ticketOf(s)})
+	if late.page.status != http.StatusGone || late.cookieValue("sallyport_sign_in") != "" {
+		t.Errorf("a ticket after a minute: %d", late.page.status)
+	}
+	a, b := sends(t, p, key, staff("1", "dana@northwind.test"), base+"/after"), sends(t, p, key, staff("2", "eve@northwind.test"), base+"/after")
+	mixed := strings.Replace(ticketOf(a), a.ID, b.ID, 1)
+	late.get(strings.TrimPrefix(a.URL, p.Base))
+	late.post("/sign-in/door", form{"ticket": mixed})
+	if late.page.status != http.StatusGone {
+		t.Errorf("a ticket of two halves: %d", late.page.status)
+	}
+	sut.Expect(t, p.Do("GET", a.Path(""), ticketOf(a), nil), http.StatusUnauthorized, "unauthenticated")
+}
+
+func TestDoorRedeemsOnce(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	s := sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	e := enrolment(t, p, s.SignIn)
+	sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
+	answers := make([]sut.Answer, 20)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() { answers[i], _ = p.Try(t.Context(), "POST", s.Path("/redeem"), key, nil) })
+	}
+	group.Wait()
+	right := 0
+	for _, a := range answers {
+		switch {
+		case a.Status == 200:
+			right++
+		case !a.Is(http.StatusConflict, "conflict"):
+			t.Errorf("%s", a)
+		}
+	}
+	if right != 1 {
+		t.Errorf("one sign-in proved %d times who came", right)
+	}
+	// Nor is somebody proof whose factor was reset, or who was disabled, after they came.
+	s = sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	done := p.Verify(s.SignIn, p.Code(e.Key))
+	id := who(t, p, done.Session.Token).User.ID
+	masterKey, master := p.EnrolTOTP(admin)
+	p.StepUp(master, masterKey)
+	sut.Expect(t, p.Do("POST", "/v1/admin/users/"+id+"/reset-second-factor", master, map[string]any{"reason": "phone lost"}), http.StatusNoContent, "")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusGone, "expired")
+	s = sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	e = enrolment(t, p, s.SignIn)
+	sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
+	sut.Expect(t, p.Do("PATCH", "/v1/admin/users/"+id, master, map[string]any{"disabled": true}), 200, "")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusGone, "expired")
+	sut.Expect(t, p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test")}), http.StatusForbidden, "forbidden")
+}
+
+// TestB11DoorAndPasswordAreOneAccount: who has an account here already keeps it, with its factor, where the portal vouches
+// for the address; and nobody gets anybody else's.
+func TestB11DoorAndPasswordAreOneAccount(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key, other := apiKey(p, "demo"), apiKey(p, "demo", "--app=other")
+	secret, _ := p.EnrolTOTP(agent)
+	begin := func(key string, user map[string]any) sut.Answer {
+		return p.Do("POST", "/v1/sign-ins", key, map[string]any{"user": user})
+	}
+	verified := func(id, email string) map[string]any {
+		u := staff(id, email)
+		u["email_verified"] = true
+		return u
+	}
+	// An address that somebody only typed at the portal takes nobody's account.
+	sut.Expect(t, begin(key, staff("7", agent)), http.StatusConflict, "conflict")
+	sut.Expect(t, begin(key, verified("7", admin)), http.StatusForbidden, "forbidden")
+	sut.Expect(t, begin(key, verified("7", entra)), http.StatusForbidden, "forbidden")
+	own := verified("7", owner)
+	own["audience"], own["organization"] = "organization", "Globex"
+	boss := sut.Want[sut.SignIn](t, 201, begin(key, own))
+	if boss.Status != "enroll" || boss.Factor != "sms" {
+		t.Errorf("an organization's admin: %+v", boss)
+	}
+
+	s := sut.Want[sut.SignIn](t, 201, begin(key, verified("8", agent)))
+	stands(t, s, "challenge")
+	done := p.Verify(s, p.Code(secret))
+	if got := who(t, p, done.Session.Token); got.User.Email != agent {
+		t.Errorf("the session is %+v", got)
+	}
+	stands(t, p.BeginSignIn(agent), "challenge") // the password works as before
+	sut.Expect(t, begin(key, verified("9", agent)), http.StatusConflict, "conflict")
+	// Another app with ids of its own: the same person, by the address.
+	stands(t, sut.Want[sut.SignIn](t, 201, begin(other, verified("x", agent))), "challenge")
+	// Its id is nobody's in the first app, whatever it looks like.
+	sut.Expect(t, begin(other, staff("8", agent)), http.StatusConflict, "conflict")
+
+	// Who lies in wait under an address gets nobody: the account that was made without a word about it is not shared.
+	sut.Want[sut.SignIn](t, 201, begin(key, staff("spider", "fly@northwind.test")))
+	sut.Expect(t, begin(other, verified("fly", "fly@northwind.test")), http.StatusConflict, "conflict")
+	// Nor does an address that the portal changes.
+	sut.Expect(t, begin(key, staff("spider", second)), http.StatusConflict, "conflict")
+	sut.Expect(t, begin(key, staff("spider", agent)), http.StatusConflict, "conflict")
+
+	// An organization's admin is an admin here, not at the door, and the portal moves them nowhere.
+	masterKey, master := p.EnrolTOTP(admin)
+	p.StepUp(master, masterKey)
+	list := sut.Want[struct{ Items []sut.User }](t, 200, p.Do("GET", "/v1/admin/users?query="+owner, master, nil))
+	if i := slices.IndexFunc(list.Items, func(u sut.User) bool { return u.Email == owner }); i < 0 || list.Items[i].Organization != "Acme" || !list.Items[i].OrganizationAdmin {
+		t.Errorf("after the door the organization's admin is %+v", list.Items)
+	}
+	skipped := sut.Want[sut.SignIn](t, 200, p.Do("POST", boss.Path("/enrollment/skip"), boss.Token, nil))
+	sut.Expect(t, p.Do("GET", "/v1/admin/users", skipped.Session.Token, nil), http.StatusForbidden, "forbidden")
+	if got := who(t, p, skipped.Session.Token); got.User.OrganizationAdmin {
+		t.Errorf("the session of a door has rights: %+v", got)
+	}
+
+	// Deleted here, they are a stranger at the portal's next word.
+	s = sut.Want[sut.SignIn](t, 201, begin(key, staff("d", "del@northwind.test")))
+	e := enrolment(t, p, s)
+	done = sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/confirm"), s.Token, code(p.Code(e.Key))))
+	id := who(t, p, done.Session.Token).User.ID
+	sut.Expect(t, p.Do("DELETE", "/v1/admin/users/"+id, master, map[string]any{"reason": "gone"}), http.StatusNoContent, "")
+	stands(t, sut.Want[sut.SignIn](t, 201, begin(key, staff("d", "del@northwind.test"))), "enroll")
+}
+
+// TestDoorTwinsAreOneAccount: a person whom the portal sends several times at once, at their first visit, has one account.
+func TestDoorTwinsAreOneAccount(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	answers := make([]sut.Answer, 10)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() {
+			answers[i], _ = p.Try(t.Context(), "POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test")})
+		})
+	}
+	group.Wait()
+	begun := 0
+	for _, a := range answers {
+		switch {
+		case a.Status == http.StatusCreated:
+			begun++
+		case !a.Is(http.StatusServiceUnavailable, "unavailable"): // as on any machine that is busy
+			t.Errorf("%s", a)
+		}
+	}
+	if begun == 0 {
+		t.Error("none of them could begin")
+	}
+	masterKey, master := p.EnrolTOTP(admin)
+	p.StepUp(master, masterKey)
+	if list := sut.Want[struct{ Items []sut.User }](t, 200, p.Do("GET", "/v1/admin/users?query=dana", master, nil)); len(list.Items) != 1 {
+		t.Errorf("there are %d accounts: %+v", len(list.Items), list.Items)
+	}
+}
+
+// TestDoorsOfTwoPortalsAreApart: a key opens its own portal and no other (B36).
+func TestDoorsOfTwoPortalsAreApart(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	p.Operate(0, "portal", "create", "--id=globe", "--name=Globe", "--url=http://localhost:1", "--admin-email=boss@globe.test", "--admin-name=Boss")
+	key, there := apiKey(p, "demo"), apiKey(p, "globe")
+	globe := p.At("localhost")
+	sut.Eventually(t, 30*time.Second, "the new portal is seen", func() bool {
+		a, err := globe.Try(t.Context(), "POST", "/v1/sign-ins", there, map[string]any{"user": staff("1", "dana@northwind.test")})
+		return err == nil && a.Status == http.StatusCreated
+	})
+	a := sends(t, p, key, staff("1", "dana@northwind.test"), "")
+	sut.Expect(t, globe.Do("POST", "/v1/sign-ins", key, map[string]any{"user": staff("1", "dana@northwind.test")}), http.StatusUnauthorized, "unauthenticated")
+	sut.Expect(t, p.Do("POST", "/v1/sign-ins", there, map[string]any{"user": staff("1", "dana@northwind.test")}), http.StatusUnauthorized, "unauthenticated")
+	sut.Expect(t, globe.Do("GET", a.Path(""), there, nil), http.StatusNotFound, "not_found")
+	sut.Expect(t, globe.Do("POST", a.Path("/redeem"), there, nil), http.StatusNotFound, "not_found")
+	p.Operate(1, "portal", "key", "create", "--portal=nowhere")
+	p.Operate(1, "portal", "return-url", "add", "--portal=nowhere", "https://portal.example.com/after")
+}
+
+// TestDoorThePortalOfTheDocs runs the program that docs/portal.md shows: its person signs in there, gives a code here, and
+// is let in there.
+func TestDoorThePortalOfTheDocs(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	portal := p.DocsPortal()
+	v := newVisitor(t, p)
+	login := func(v *visitor, password string) {
+		v.base = portal
+		v.post("/login", form{"email": "dana@example.com", "password": password})
+		v.base = p.Base
+	}
+	login(v, "guess")
+	if v.page.status != http.StatusUnauthorized {
+		t.Fatalf("a wrong password: %d", v.page.status)
+	}
+	login(v, "mellon")
+	v.says("One more step")
+	v.post("/sign-in/door", form{"ticket": v.page.path[strings.LastIndex(v.page.path, "/")+1:]})
+	secret := v.setUp(p)
+	back := regexp.MustCompile(`href="(http[^"]+/after\?sign_in=\w+)"`).FindStringSubmatch(v.page.body)
+	if back == nil {
+		t.Fatalf("no way back to the portal:\n%s", v.page.body)
+	}
+	// Somebody else's browser is not let in with this address, and the second time nobody's is.
+	other := newVisitor(t, p)
+	other.base = ""
+	if other.get(back[1]); other.page.status != http.StatusForbidden {
+		t.Errorf("another browser: %d %s", other.page.status, other.text())
+	}
+	v.base = ""
+	v.get(back[1])
+	v.says("Welcome, 4711. You proved it with [portal otp].")
+	v.get(back[1])
+	if strings.Contains(v.text(), "Welcome") {
+		t.Error("the same sign-in lets somebody in twice")
+	}
+
+	v = newVisitor(t, p)
+	login(v, "mellon")
+	v.post("/sign-in/door", form{"ticket": v.page.path[strings.LastIndex(v.page.path, "/")+1:]})
+	v.at("/sign-in/code")
+	v.post("/sign-in/code", form{"code": p.Code(secret)})
+	v.home("You are signed in")
+	v.says("Welcome, 4711.")
+}
