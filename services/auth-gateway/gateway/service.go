@@ -282,7 +282,7 @@ func (g *gateway) newApp() *fiber.App {
 		DisableStartupMessage: true, ErrorHandler: g.answerError, CaseSensitive: true, StrictRouting: false,
 		EnableTrustedProxyCheck: true, TrustedProxies: g.settings.TrustedProxies, ProxyHeader: proxyHeader(g.settings.TrustedProxies),
 	})
-	app.Use(g.frameRequest)
+	app.Use(g.frameRequest, g.survive)
 	return app
 }
 
