@@ -98,6 +98,44 @@ func TestEveryPromiseHasItsTests(t *testing.T) {
 	}
 }
 
+// Every promise of the README has its line, and every number in it is that of a row.
+func TestEveryPromiseOfTheReadmeIsKept(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "README.md"), "## What it promises\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, table, ok := strings.Cut(read(t, "docs/security.md"), "| the README promises | kept by |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !ok {
+		t.Fatal("docs/security.md has no table of the README's promises")
+	}
+	rows := map[string]bool{}
+	for _, m := range promise.FindAllStringSubmatch(read(t, "docs/security.md"), -1) {
+		rows[m[1]] = true
+	}
+	promises := regexp.MustCompile(`(?m)^- (.*)$`).FindAllStringSubmatch(section, -1)
+	lines := strings.Split(table, "\n")
+	if len(promises) == 0 || len(promises) != len(lines) {
+		t.Fatalf("the README has %d promises, docs/security.md %d lines for them", len(promises), len(lines))
+	}
+	for i, line := range lines {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		if !strings.HasPrefix(promises[i][1], cells[0]) {
+			t.Errorf("line %d is about %q, the README promises %q", i+1, cells[0], promises[i][1])
+		}
+		numbers := rowNumber.FindAllString(quoted.ReplaceAllString(line[len(cells[0])+2:], ""), -1)
+		if len(numbers)+len(named(line)) == 0 {
+			t.Errorf("%q is kept by nothing", cells[0])
+		}
+		for _, number := range numbers {
+			if !rows[number] {
+				t.Errorf("%q is kept by %s, of which there is no row", cells[0], number)
+			}
+		}
+	}
+}
+
+// rowNumber is that of an invariant or a rule.
+var rowNumber = regexp.MustCompile(`\b(?:I\d|\d\d)\b`)
+
 // Every test and every file that the papers name is there, and they say in which package each test is.
 func TestWhatThePapersNameIsThere(t *testing.T) {
 	known := proofs(t)
