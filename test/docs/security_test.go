@@ -242,7 +242,7 @@ func TestEveryRequirementIsAnswered(t *testing.T) {
 // Whatever of the product uses cryptography stands in the inventory.
 func TestTheInventoryOfCryptographyIsWhole(t *testing.T) {
 	used := map[string][]string{}
-	imported := regexp.MustCompile(`(?m)^\s*(?:\w+ )?"((?:crypto|golang\.org/x/crypto|github\.com/(?:tink-crypto|alexedwards/argon2id|coreos/go-oidc|pquerna/otp|go-jose))[^"]*)"`)
+	imported := regexp.MustCompile(`(?m)^\s*(?:\w+ )?"((?:crypto|golang\.org/x/crypto|filippo\.io/age|github\.com/(?:tink-crypto|alexedwards/argon2id|coreos/go-oidc|pquerna/otp|go-jose|aws/aws-sdk-go-v2/service/kms))[^"]*)"`)
 	eachFile(t, func(path string) bool {
 		return strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.Contains(filepath.ToSlash(path), "/test/")
 	}, func(path, source string) {
