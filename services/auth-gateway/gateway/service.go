@@ -139,6 +139,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
 		return nil, err
 	}
+	g.sessions.log = svc.Log
 	signInBucket, err := bus.OpenKV[signIn](ctx, svc.Bus, contract.SignIns)
 	if err != nil {
 		return nil, err
