@@ -53,8 +53,8 @@ fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: mutate
-mutate: setup ## take each named guard out of the source: its test must fail (writes docs/guards.md)
-	@go run ./test/mutate -o docs/guards.md
+mutate: setup ## take each named guard out of the source: its test must fail (its table is in docs/security.md)
+	@go run ./test/mutate -o docs/security.md
 
 .PHONY: lint
 lint: scripts-go $(LINT) ## check format, vet and the rules of .golangci.yml

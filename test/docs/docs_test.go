@@ -75,7 +75,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, file := range append(append(files, decisions...), filepath.Join(root, "README.md")) {
+	for _, file := range append(append(files, decisions...), filepath.Join(root, "README.md"), filepath.Join(root, "SECURITY.md")) {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -224,6 +224,7 @@ func TestRequestsThatAreNoneOfOurs(t *testing.T) {
 		"a factor there is none": {"POST", s.Path("/enrollment"), "application/json", `{"factor":"fax"}`, []int{422}},
 		"wrong method":           {"PATCH", "/v1/sign-ins", "application/json", `{}`, []int{405}},
 		"wrong method, no body":  {"GET", "/v1/sign-ins", "", "", []int{405}},
+		"TRACE":                  {"TRACE", "/v1/sign-ins", "", "", []int{404, 405, 501}},
 		"unknown method":         {"BREW", "/v1/sign-ins", "", "", []int{400, 404, 405, 501}},
 		"unknown route":          {"GET", "/v1/sign-ins/", "", "", []int{404, 405}},
 		"unknown version":        {"GET", "/v2/session", "", "", []int{404}},

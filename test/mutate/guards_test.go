@@ -57,7 +57,7 @@ func hasTest(t *testing.T, dir, name string) bool {
 }
 
 func TestTheTableGoesBetweenItsMarks(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "guards.md")
+	file := filepath.Join(t.TempDir(), "security.md")
 	if err := os.WriteFile(file, []byte("before\n"+beginMark+"old\n"+endMark+"\nafter\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

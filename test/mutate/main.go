@@ -6,7 +6,7 @@
 //
 //	go run ./test/mutate                     all guards; status 1 if one is not missed
 //	go run ./test/mutate -only 'sms'         those whose name matches
-//	go run ./test/mutate -list               what there is, as the table of docs/guards.md
+//	go run ./test/mutate -list               what there is, as the table of docs/security.md
 package main
 
 import (

@@ -151,13 +151,13 @@ func (f *signIns) check(ctx context.Context, who contract.Account, factor contra
 	switch factor {
 	case contract.FactorTOTP:
 		_, err = bus.Request(ctx, f.bus, contract.TOTPVerify, contract.TOTPVerifyRequest{Account: who, Enrolment: enrolment, Code: sealed})
-		return "otp", err
+		return "otp", noteCode(ctx, f.log, who, "otp", err)
 	case contract.FactorSMS:
 		if text.challenge == "" {
 			return "", contract.Refuse(contract.Conflict, "No code has been sent yet.")
 		}
 		_, err = bus.Request(ctx, f.bus, contract.SMSVerify, contract.SMSVerifyRequest{Account: who, Challenge: text.challenge, Flow: text.flow, Purpose: text.purpose, Code: sealed})
-		return "sms", err
+		return "sms", noteCode(ctx, f.log, who, "sms", err)
 	}
 	return "", contract.Refuse(contract.Forbidden, "There is no second factor on this account.")
 }
@@ -174,7 +174,7 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 	}
 	r, err := bus.Request(ctx, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed})
 	if err != nil {
-		return outcome{}, err
+		return outcome{}, noteCode(ctx, f.log, s.account(), "recovery", err)
 	}
 	// Should this process die here, totp-svc's own event resets the person.
 	reset := contract.ResetRequest{Account: s.account(), Reset: "recovery-" + r.Recovery, Actor: "recovery", Cause: contract.ResetByRecovery, Reason: "recovery code used"}

@@ -216,7 +216,7 @@ func (d *desk) scopeOf(ctx context.Context, s session) (scope, error) {
 	case s.Who.OrganizationAdmin && s.Who.Organization != "":
 		return scope{portal: s.Portal, organization: s.Who.Organization}, nil
 	}
-	return scope{}, d.mastersOnly(ctx, s.Portal)
+	return scope{}, d.mastersOnly(ctx, s)
 }
 
 // covers tells whether an account is within the scope.
@@ -227,15 +227,16 @@ func (sc scope) covers(u user) bool {
 // master refuses a session that is not a Master Admin's.
 func (d *desk) master(ctx context.Context, s session) error {
 	if !s.Who.MasterAdmin {
-		return d.mastersOnly(ctx, s.Portal)
+		return d.mastersOnly(ctx, s)
 	}
 	return nil
 }
 
 // mastersOnly says who may, to somebody who may not.
-func (d *desk) mastersOnly(ctx context.Context, portalID string) error {
+func (d *desk) mastersOnly(ctx context.Context, s session) error {
+	noteRefusal(ctx, d.log, s, "administration")
 	const only = "Only a Master Admin of this portal may do this."
-	names, err := d.accounts.masterNames(ctx, portalID, 3)
+	names, err := d.accounts.masterNames(ctx, s.Portal, 3)
 	if err != nil || len(names) == 0 {
 		return contract.Refuse(contract.Forbidden, only)
 	}
@@ -260,6 +261,9 @@ func (d *desk) find(ctx context.Context, s session, id string) (user, error) {
 		return user{}, errNobody
 	}
 	u, err := d.accounts.byID(ctx, contract.Account{Portal: s.Portal, User: id})
+	if err == nil && !sc.covers(u) && !u.Deleted {
+		noteRefusal(ctx, d.log, s, "a person of another organization")
+	}
 	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.covers(u) {
 		return user{}, errNobody
 	}

@@ -208,7 +208,7 @@ func (f *signIns) activate(ctx context.Context, n newFactor, code secret.String,
 		c, err = bus.Request(ctx, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: n.who, Challenge: n.text.challenge, Flow: n.text.flow, Enrolment: n.enrolment, Code: sealed})
 	}
 	if err != nil {
-		return err
+		return noteCode(ctx, f.log, n.who, "enrolment "+string(n.factor), err)
 	}
 	// Recorded before the person is told: an enrolment that nobody counts would let a stranger with the password
 	// enrol again. Should this process die here, the confirming service's own event records it.

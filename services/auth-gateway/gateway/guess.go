@@ -141,6 +141,9 @@ func (g *guesses) try(ctx context.Context, portalID, address string, judge func(
 		g.chores.flush(context.WithoutCancel(ctx)) // whoever comes next must not find it counted
 	}
 	g.tried.WithLabelValues(string(result)).Inc()
+	if result == triedWrong {
+		notePassword(ctx, g.log, one, result)
+	}
 	return right, err
 }
 
@@ -156,7 +159,7 @@ func (g *guesses) count(ctx context.Context, one *guess) error {
 			g.prune(one.homesID()+" "+one.mark(), h.Counts, one.at, func(ctx context.Context) error {
 				return g.records.pruneHome(ctx, one.homesID(), one.mark(), h, one.at)
 			})
-			return g.allow(*one, h.Counts, h.Told)
+			return g.allow(ctx, *one, h.Counts, h.Told)
 		}
 	}
 	// The network comes first: what it is refused leaves no trace of the many addresses that are tried.
@@ -169,6 +172,7 @@ func (g *guesses) count(ctx context.Context, one *guess) error {
 		if _, free, reached := m.Counts.Reached(g.limits.Network, one.at); reached {
 			g.chores.giveBack(one.networkID(), "", g.limits.Network, one.at)
 			g.tried.WithLabelValues(string(triedNetworkLimited)).Inc()
+			notePassword(ctx, g.log, *one, triedNetworkLimited)
 			return overGuesses(contract.LimitPasswordNetwork, free.Sub(one.at))
 		}
 	}
@@ -180,7 +184,7 @@ func (g *guesses) count(ctx context.Context, one *guess) error {
 		return err
 	}
 	g.prune(m.ID, m.Counts, one.at, func(ctx context.Context) error { return g.records.meters.Prune(ctx, m, one.at) })
-	return g.allow(*one, m.Counts, m.Told)
+	return g.allow(ctx, *one, m.Counts, m.Told)
 }
 
 func (g *guesses) hasHomes(one guess) bool {
@@ -192,7 +196,7 @@ func (g *guesses) hasNetwork(one guess) bool {
 }
 
 // allow refuses a try that the limit of an account forbids.
-func (g *guesses) allow(one guess, counts meter.Counts, told map[string]string) error {
+func (g *guesses) allow(ctx context.Context, one guess, counts meter.Counts, told map[string]string) error {
 	l, free, reached := counts.Reached(g.limits.Account, one.at)
 	if !reached {
 		return nil
@@ -202,6 +206,7 @@ func (g *guesses) allow(one guess, counts meter.Counts, told map[string]string) 
 		g.chores.do("tell "+note, func(ctx context.Context) error { return g.tell(ctx, one, l, note) })
 	}
 	g.tried.WithLabelValues(string(triedAccountLimited)).Inc()
+	notePassword(ctx, g.log, one, triedAccountLimited)
 	return overGuesses(contract.LimitPassword, free.Sub(one.at))
 }
 

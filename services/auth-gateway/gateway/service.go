@@ -144,6 +144,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	if g.sessions, err = openSessions(ctx, svc.Bus, g.now); err != nil {
 		return nil, err
 	}
+	g.sessions.log = svc.Log
 	signInBucket, err := bus.OpenKV[signIn](ctx, svc.Bus, contract.SignIns)
 	if err != nil {
 		return nil, err
@@ -291,7 +292,7 @@ func (g *gateway) newApp() *fiber.App {
 		DisableStartupMessage: true, ErrorHandler: g.answerError, CaseSensitive: true, StrictRouting: false,
 		EnableTrustedProxyCheck: true, TrustedProxies: g.settings.TrustedProxies, ProxyHeader: proxyHeader(g.settings.TrustedProxies),
 	})
-	app.Use(g.frameRequest)
+	app.Use(g.frameRequest, g.survive)
 	return app
 }
 

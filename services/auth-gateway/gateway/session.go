@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -96,6 +97,7 @@ func (s session) proven(hasFactor bool, now time.Time) bool {
 type sessions struct {
 	kv  *bus.KV[session]
 	now func() time.Time
+	log *slog.Logger
 
 	mu     sync.RWMutex
 	byID   map[string]held
@@ -115,7 +117,7 @@ func openSessions(ctx context.Context, b *bus.Bus, now func() time.Time) (*sessi
 	if err != nil {
 		return nil, err
 	}
-	return &sessions{kv: kv, now: now, byID: make(map[string]held), byUser: make(map[contract.Account]map[string]struct{}), ended: make(map[string]time.Time)}, nil
+	return &sessions{kv: kv, now: now, log: slog.New(slog.DiscardHandler), byID: make(map[string]held), byUser: make(map[contract.Account]map[string]struct{}), ended: make(map[string]time.Time)}, nil
 }
 
 // watch keeps the memory current until ctx ends; it returns when all there is was read.
@@ -199,6 +201,7 @@ func (s *sessions) open(ctx context.Context, v session) (session, secret.String,
 		return session{}, secret.String{}, err
 	}
 	s.put(v.ID, &v, revision)
+	noteSession(ctx, s.log, v)
 	return v, token, nil
 }
 

@@ -112,8 +112,8 @@ func (s *server) claim(ctx context.Context, g guess, who contract.Account, doc r
 	r := recovery{Call: g.call, Recovery: bus.NewID()}
 	failures := doc.Guess
 	for range looks {
-		hash := recoveryHash(who, doc.Set, code)
-		if doc.Set == "" || doc.Codes[hash] != doc.Set {
+		hash, ok := doc.holds(who, code)
+		if !ok {
 			if _, locked := failures.LockedUntil(g.now); locked {
 				s.svc.Log.WarnContext(ctx, "recovery codes locked after wrong ones", slog.String("portal", who.Portal),
 					slog.String("user", who.User), slog.Int("failures", failures.Failures))
@@ -129,7 +129,7 @@ func (s *server) claim(ctx context.Context, g guess, who contract.Account, doc r
 		if err := s.svc.Outbox.Note(ctx, recoverySets, g.id, letter); err != nil {
 			return recovery{}, "", err
 		}
-		ok, err := s.state.spend(ctx, g, doc, hash, r, letter)
+		ok, err = s.state.spend(ctx, g, doc, hash, r, letter)
 		if err != nil {
 			return recovery{}, "", err
 		}

@@ -1,0 +1,46 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"sallyport/pkg/contract"
+)
+
+// This file holds what the log says of who came in and who did not: ids, ways and networks, never a name, an address or
+// anything that was typed. The audit log is of changes; sign-ins are here, for whoever has to tell afterwards what was
+// tried.
+
+// whoAndWhence are the attributes of every such line.
+func whoAndWhence(ctx context.Context, who contract.Account) []any {
+	return []any{slog.String("request_id", requestID(ctx)), slog.String("portal", who.Portal), slog.String("user", who.User), slog.String("network", networkIn(ctx))}
+}
+
+// noteSession says that somebody is in.
+func noteSession(ctx context.Context, log *slog.Logger, v session) {
+	log.InfoContext(ctx, "session opened", append(whoAndWhence(ctx, v.account()), slog.String("methods", strings.Join(v.Methods, " ")))...)
+}
+
+// notePassword says that a password was not right, or was not looked at. The address that was typed stands there as the
+// hash under which its tries are counted: it may be nobody's.
+func notePassword(ctx context.Context, log *slog.Logger, g guess, result tried) {
+	log.InfoContext(ctx, "password refused", slog.String("request_id", requestID(ctx)), slog.String("portal", g.portal),
+		slog.String("address_hash", g.subject()), slog.String("network", g.network), slog.String("result", string(result)))
+}
+
+// noteCode says that a code did not open anything, and returns the refusal.
+func noteCode(ctx context.Context, log *slog.Logger, who contract.Account, method string, err error) error {
+	switch code := contract.CodeOf(err); code { //nolint:exhaustive // every other error is no guess
+	case contract.InvalidCode, contract.Locked, contract.Expired:
+		if err != nil {
+			log.InfoContext(ctx, "code refused", append(whoAndWhence(ctx, who), slog.String("method", method), slog.String("result", string(code)))...)
+		}
+	}
+	return err
+}
+
+// noteRefusal says that somebody who is signed in reached for what is not theirs.
+func noteRefusal(ctx context.Context, log *slog.Logger, s session, what string) {
+	log.WarnContext(ctx, "access refused", append(whoAndWhence(ctx, s.account()), slog.String("to", what))...)
+}
