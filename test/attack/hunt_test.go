@@ -51,12 +51,12 @@ type needle struct {
 	digits  bool // nothing but digits: it counts only where it is no part of a longer number or word
 }
 
-// in and under say where a secret may be.
-func in(places ...string) func(string) bool {
+// standsIn and standsUnder say where a secret may be.
+func standsIn(places ...string) func(string) bool {
 	return func(at string) bool { return slices.Contains(places, at) }
 }
 
-func under(prefix string) func(string) bool {
+func standsUnder(prefix string) func(string) bool {
 	return func(at string) bool { return strings.HasPrefix(at, prefix) }
 }
 
@@ -213,7 +213,7 @@ func TestTheHunterSees(t *testing.T) {
 		for name, spelled := range spellings(value) {
 			for _, noise := range [][2]string{{"", ""}, {strings.Repeat(`{"time":"2026-01-02T03:04:05.123456Z","took":704}`, 50) + `"`, `"` + strings.Repeat("\x00\xffzz", 40)}} {
 				h := newHunter()
-				h.hides("the value", value, in("the one place"))
+				h.hides("the value", value, standsIn("the one place"))
 				for _, place := range []string{"the one place", "another"} {
 					h.puts(place, true, noise[0]+spelled+noise[1])
 				}

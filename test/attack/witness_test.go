@@ -23,8 +23,8 @@ type witness struct {
 	last string // the name of the last answer
 }
 
-// once are the answers of the JSON API that show a secret: the method and path, and the fields. Nothing else may.
-var once = []struct {
+// shownOnce are the answers of the JSON API that show a secret: the method and path, and the fields. Nothing else may.
+var shownOnce = []struct {
 	method string
 	path   *regexp.Regexp
 	fields []string
@@ -39,8 +39,8 @@ var once = []struct {
 	{"POST", regexp.MustCompile(`^/v1/admin/users/\w+/password-link$`), []string{"url"}},
 }
 
-// typed are the fields of requests that hold a secret.
-var typed = []string{"password", "again", "code", "recovery_code", "phone"}
+// typedFields are the fields of requests that hold a secret.
+var typedFields = []string{"password", "again", "code", "recovery_code", "phone"}
 
 // sees takes note of a request and its answer.
 func (w *witness) sees(req *http.Request, a sut.Answer) {
@@ -64,7 +64,7 @@ func (w *witness) sees(req *http.Request, a sut.Answer) {
 		switch {
 		case c.Value == "":
 		case strings.HasSuffix(c.Name, "form"): // the token against forged forms stands in each of the browser's forms
-			w.h.hides("the token of forms", c.Value, in(w.last), under("page "))
+			w.h.hides("the token of forms", c.Value, standsIn(w.last), standsUnder("page "))
 		default:
 			w.token("the cookie "+c.Name, c.Value, w.last)
 		}
@@ -76,7 +76,7 @@ func (w *witness) sees(req *http.Request, a sut.Answer) {
 	if json.Unmarshal(a.Body, &body) != nil {
 		return // not the JSON of an object
 	}
-	for _, o := range once {
+	for _, o := range shownOnce {
 		if o.method != req.Method || !o.path.MatchString(req.URL.Path) {
 			continue
 		}
@@ -101,7 +101,7 @@ func (w *witness) page(path, body string) {
 	}
 	if codesPage.MatchString(path) {
 		for _, code := range codesOnPage.FindAllString(body, -1) {
-			w.recovery(code, in(w.last))
+			w.recovery(code, standsIn(w.last))
 		}
 	}
 }
@@ -137,14 +137,14 @@ func (w *witness) types(req *http.Request, status int) {
 			values[name] = form.Get(name)
 		}
 	}
-	for _, name := range typed {
+	for _, name := range typedFields {
 		value, _ := values[name].(string)
 		switch {
 		case len(value) < fewest:
 		case name == "phone":
 			var shown []func(string) bool
 			if strings.HasPrefix(w.last, "page ") && status == http.StatusUnprocessableEntity {
-				shown = append(shown, in(w.last)) // refused, it stands in the form again for who typed it
+				shown = append(shown, standsIn(w.last)) // refused, it stands in the form again for who typed it
 			}
 			w.h.hides("a telephone number as typed", value, shown...)
 			w.phone(value)
@@ -170,7 +170,7 @@ func (w *witness) shown(field string, body map[string]any) {
 	switch v := value.(type) {
 	case []any:
 		for _, c := range v {
-			w.recovery(c.(string), in(w.last))
+			w.recovery(c.(string), standsIn(w.last))
 		}
 	case string:
 		switch field {
@@ -179,7 +179,7 @@ func (w *witness) shown(field string, body map[string]any) {
 		case "url", "password_link.url":
 			w.link(v, w.last)
 		case "otpauth_uri", "qr_png": // the same until it is confirmed
-			w.h.hides("the "+field+" of an enrolment", v, in(w.last))
+			w.h.hides("the "+field+" of an enrolment", v, standsIn(w.last))
 		default:
 			w.token("the "+field+" of "+w.last, v, w.last)
 		}
@@ -194,9 +194,9 @@ func (w *witness) token(what, value, where string) {
 	if known {
 		return // shown again: the hunter will say so
 	}
-	w.h.hides(what, value, in(where))
+	w.h.hides(what, value, standsIn(where))
 	if i := strings.LastIndexByte(value, '_'); i >= 0 {
-		w.h.hides("the secret part of "+what, value[i+1:], in(where))
+		w.h.hides("the secret part of "+what, value[i+1:], standsIn(where))
 	}
 }
 
@@ -207,11 +207,11 @@ func (w *witness) key(b32, where string) {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	w.h.hides("an authenticator's key", b32, in(where))
-	w.h.hides("an authenticator's key in small letters", strings.ToLower(b32), in(where))
-	w.h.hides("an authenticator's key in groups", strings.TrimSpace(grouped.ReplaceAllString(b32, "$0 ")), in(where))
-	w.h.hides("an authenticator's key in groups with dashes", strings.Trim(grouped.ReplaceAllString(b32, "$0-"), "-"), in(where))
-	w.h.hides("the seed of an authenticator", string(raw), in(where))
+	w.h.hides("an authenticator's key", b32, standsIn(where))
+	w.h.hides("an authenticator's key in small letters", strings.ToLower(b32), standsIn(where))
+	w.h.hides("an authenticator's key in groups", strings.TrimSpace(grouped.ReplaceAllString(b32, "$0 ")), standsIn(where))
+	w.h.hides("an authenticator's key in groups with dashes", strings.Trim(grouped.ReplaceAllString(b32, "$0-"), "-"), standsIn(where))
+	w.h.hides("the seed of an authenticator", string(raw), standsIn(where))
 }
 
 var grouped = regexp.MustCompile(`.{4}`)
@@ -229,9 +229,9 @@ func (w *witness) recovery(code string, shown ...func(string) bool) {
 func (w *witness) link(address, where string) {
 	token := address[strings.LastIndexByte(address, '/')+1:]
 	ownPage := func(at string) bool { return strings.HasPrefix(at, "page ") && strings.HasSuffix(at, " /welcome/…") }
-	w.h.hides("a password link", token, in(where), ownPage)
+	w.h.hides("a password link", token, standsIn(where), ownPage)
 	_, word, _ := strings.Cut(token, ".")
-	w.h.hides("the secret part of a password link", word, in(where), ownPage)
+	w.h.hides("the secret part of a password link", word, standsIn(where), ownPage)
 }
 
 // phone notes a number in every usual spelling. Its last four digits may be shown.
@@ -266,11 +266,11 @@ type reader struct {
 
 func (r *reader) get(path string) { r.send(http.MethodGet, path, nil) }
 
-var formToken = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+var formField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 
 // post sends a form with the token of the page that the reader is on.
 func (r *reader) post(path string, form url.Values) {
-	if m := formToken.FindStringSubmatch(r.body); m != nil {
+	if m := formField.FindStringSubmatch(r.body); m != nil {
 		form.Set("csrf", m[1])
 	}
 	r.send(http.MethodPost, path, strings.NewReader(form.Encode()))
