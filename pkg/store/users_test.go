@@ -50,7 +50,9 @@ func TestUsersOnMongoDB(t *testing.T) {
 		if err := root.Database("admin").RunCommand(t.Context(), bson.D{{Key: "createUser", Value: name}, {Key: "pwd", Value: password}, {Key: "roles", Value: roles}}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = root.Database("admin").RunCommand(context.Background(), bson.D{{Key: "dropUser", Value: name}}).Err() })
+		t.Cleanup(func() {
+			_ = root.Database("admin").RunCommand(context.Background(), bson.D{{Key: "dropUser", Value: name}}).Err()
+		})
 	}
 	all := users[len(users)-1].Databases
 	for _, u := range users {
