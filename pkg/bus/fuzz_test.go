@@ -13,8 +13,15 @@ import (
 // error that does not repeat it, because the error goes into log and dead letter.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range [][2]string{
-		{contract.Version, `{"portal":"p","user":"u","code":"c2VhbGVk"}`}, {contract.Version, `{"code":"123456"`}, {contract.Version, `{"code":123456}`},
-		{contract.Version, `{"portal":"p"}{"portal":"q"}`}, {contract.Version, ""}, {contract.Version, "null"}, {"", "{}"}, {"2", "{}"}, {contract.Version, "[" + strings.Repeat("[", 9000)},
+		{contract.Version, `{"portal":"p","user":"u","code":"c2VhbGVk"}`},
+		{contract.Version, `{"code":"123456"`},
+		{contract.Version, `{"code":123456}`},
+		{contract.Version, `{"portal":"p"}{"portal":"q"}`},
+		{contract.Version, ""},
+		{contract.Version, "null"},
+		{"", "{}"},
+		{"2", "{}"},
+		{contract.Version, "[" + strings.Repeat("[", 9000)},
 	} {
 		f.Add(seed[0], []byte(seed[1]))
 	}

@@ -24,7 +24,9 @@ func FuzzKeyFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range [][]byte{
-		good, good[:len(good)/2], {}, []byte("null"), []byte(`{"service":"totp-svc","store":null,"bus":{}}`),
+		good, good[:len(good)/2],
+		{},
+		[]byte("null"), []byte(`{"service":"totp-svc","store":null,"bus":{}}`),
 		bytes.Replace(good, []byte("AesGcmKey"), []byte("AesEaxKey"), 1), bytes.Replace(good, []byte("ENABLED"), []byte("DISABLED"), 1),
 		bytes.Replace(good, []byte("TINK"), []byte("RAW"), 1), bytes.Replace(good, []byte("SYMMETRIC"), []byte("REMOTE"), 1), bytes.Replace(good, []byte("totp-svc"), []byte("policy-svc"), 1),
 	} {

@@ -123,7 +123,7 @@ func spellings(value string) map[string]string {
 	add("in a path", url.PathEscape(value))
 	add("in hexadecimal", hex.EncodeToString([]byte(value)))
 	add("in HEXADECIMAL", strings.ToUpper(hex.EncodeToString([]byte(value))))
-	add("byte by byte", strings.Trim(fmt.Sprint([]byte(value)), "[]"))
+	add("byte by byte", strings.Trim(fmt.Sprintf("%d", []byte(value)), "[]"))
 	for shift := range 3 { // as part of something longer, its base64 depends on where it stands
 		for name, e := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
 			text := e.EncodeToString(append(make([]byte, shift), value...))

@@ -446,9 +446,18 @@ func (r *run) slips() {
 // operators: what their commands print.
 func (r *run) operators() {
 	for _, args := range [][]string{
-		{"portal", "list"}, {"portal", "list", "--json"}, {"audit", "verify"}, {"audit", "export", "--portal=demo"}, {"audit", "export", "--portal=demo", "--format=jsonl"},
-		{"texts", "status", "--portal=demo"}, {"unlock", "--portal=demo", "admin@demo.test", "--reason=A typing error."},
-		{"doctor", "--json"}, {"nats-conf"}, {"dead-letters", "list", "--payload"}, {"dead-letters", "replay", "--all"}, {"dead-letters", "drop", "--all"},
+		{"portal", "list"},
+		{"portal", "list", "--json"},
+		{"audit", "verify"},
+		{"audit", "export", "--portal=demo"},
+		{"audit", "export", "--portal=demo", "--format=jsonl"},
+		{"texts", "status", "--portal=demo"},
+		{"unlock", "--portal=demo", "admin@demo.test", "--reason=A typing error."},
+		{"doctor", "--json"},
+		{"nats-conf"},
+		{"dead-letters", "list", "--payload"},
+		{"dead-letters", "replay", "--all"},
+		{"dead-letters", "drop", "--all"},
 	} {
 		status := 0
 		if args[0] == "doctor" {

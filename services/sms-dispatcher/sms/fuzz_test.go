@@ -13,8 +13,12 @@ import (
 // same once it is written down again; what is wrong is named by its setting.
 func FuzzSettings(f *testing.F) {
 	for _, seed := range [][4]string{
-		{"5/10m,15/24h", "10%/50", "US=0.0075,GB=0.04", "GB=Northwind,US=+12065550100,CA=72345"}, {"off", "off", "", ""}, {"0/1m", "100%/1", "US=NaN", "US=Northwind"},
-		{"1/1m,1/1m", "1%/0", "US=Inf,GB=-0", "GB=a,GB=b"}, {"61/24h", "10/50", "XX=1", "GB=Northwind Portal"}, {"5/10m", "99%/1", "us=1e2,gb=0x1p-2", "gb=12345,=x,FR"},
+		{"5/10m,15/24h", "10%/50", "US=0.0075,GB=0.04", "GB=Northwind,US=+12065550100,CA=72345"},
+		{"off", "off", "", ""},
+		{"0/1m", "100%/1", "US=NaN", "US=Northwind"},
+		{"1/1m,1/1m", "1%/0", "US=Inf,GB=-0", "GB=a,GB=b"},
+		{"61/24h", "10/50", "XX=1", "GB=Northwind Portal"},
+		{"5/10m", "99%/1", "us=1e2,gb=0x1p-2", "gb=12345,=x,FR"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
