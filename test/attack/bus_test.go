@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -43,12 +44,32 @@ func TestRule18TheBusOfARunningProduct(t *testing.T) {
 	if s := p.BeginSignIn("agent@demo.test"); s.Status != "challenge" {
 		t.Errorf("after the attacks the sign-in stands at %q", s.Status)
 	}
+
+	// And no password of the bus is anywhere but in its file, for all that was refused (I8).
+	h := newHunter()
+	for _, u := range permit.Users() {
+		password, err := permit.Password(filepath.Join(p.Data, "keys"), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.hides("the NATS password of "+string(u), password.Reveal())
+	}
+	h.puts("metrics", true, p.Metrics())
+	p.Stop()
+	h.puts("log", false, p.Output())
+	h.putsFiles(t, p.Data, "file ", filepath.Join(p.Data, "keys"))
+	for _, leak := range h.leaks() {
+		t.Error(leak)
+	}
+	if seen := h.seen("Authorization"); !slices.Contains(seen, "log") && !slices.Contains(h.seen("Violation"), "log") {
+		t.Errorf("the log does not tell of what was refused; it is seen in %q", seen)
+	}
 }
 
 func nobodyComesIn(t *testing.T, p *sut.Product) {
 	password := func(u permit.User) string {
 		t.Helper()
-		s, err := permit.Password(p.Data+"/keys", u)
+		s, err := permit.Password(filepath.Join(p.Data, "keys"), u)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -545,24 +545,27 @@ func (r *run) collect() {
 	r.h.puts("log", false, r.Output())
 	r.h.puts("wire of the bus", true, r.bus.heard())
 	r.h.puts("wire of the store", true, r.store.heard())
-	files := 0
-	read := func(dir, name string, skip string) {
-		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || skip != "" && strings.HasPrefix(path, skip) {
-				return err
-			}
-			raw, err := os.ReadFile(path)
-			r.h.puts(name+strings.TrimPrefix(path, dir), true, string(raw))
-			files++
-			return err
-		}); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	read(filepath.Join(r.parts, "bus"), "file of the bus: ", "")
-	read(filepath.Join(r.parts, "store"), "file of the store: ", "")
-	read(r.Data, "file of the data directory: ", filepath.Join(r.Data, "keys"))
+	files := r.h.putsFiles(r.t, filepath.Join(r.parts, "bus"), "file of the bus: ", "") +
+		r.h.putsFiles(r.t, filepath.Join(r.parts, "store"), "file of the store: ", "") +
+		r.h.putsFiles(r.t, r.Data, "file of the data directory: ", filepath.Join(r.Data, "keys"))
 	if files < 10 {
 		r.t.Errorf("only %d files of data were found", files)
 	}
+}
+
+// putsFiles notes each file of a directory, but for those below skip, and returns how many there are.
+func (h *hunter) putsFiles(tb testing.TB, dir, name, skip string) (files int) {
+	tb.Helper()
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || skip != "" && strings.HasPrefix(path, skip) {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		h.puts(name+strings.TrimPrefix(path, dir), true, string(raw))
+		files++
+		return err
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	return files
 }
