@@ -54,6 +54,7 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 	r.provider()
 	r.slips()
 	r.operators()
+	r.refusals()
 	r.Restart()
 	for _, to := range []string{"admin@demo.test", "clerk@acme.test"} {
 		sut.Expect(t, r.Do("POST", "/v1/sign-ins", "", map[string]string{"email": to, "password": sut.DemoPassword + "-wrong"}), 401, "invalid_credentials")
@@ -464,6 +465,43 @@ func (r *run) operators() {
 			status = -1 // it is not told where everything listens, and says so
 		}
 		r.command(status, args...)
+	}
+}
+
+// refusals: services that do not start, because of settings that hold secrets.
+func (r *run) refusals() {
+	r.t.Helper()
+	const databasePassword, busPassword, cloudKey, keyBytes = "mongo~p4ssw0rd", "nats~p4ssw0rd", "awsSecretAccessKey/0123456789", "bm90IGEga2V5IGF0IGFsbA"
+	for what, value := range map[string]string{"the password of MongoDB": databasePassword, "the password of NATS": busPassword, "the key of AWS": cloudKey, "bytes of a broken key file": keyBytes} {
+		r.h.hides(what, value)
+	}
+	dir := r.t.TempDir()
+	broken := filepath.Join(dir, "broken.json")
+	if err := os.WriteFile(broken, []byte(`{"service":"sms-dispatcher","store":{"key":"`+keyBytes+`"`), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	good := map[string]string{
+		"NATS_URL": r.env["NATS_URL"], "MONGODB_URI": r.env["MONGODB_URI"], "KEYSET_FILE": filepath.Join(r.Data, "keys", "sms-dispatcher.json"), "SMS_COUNTRIES": "US",
+		"OPS_ADDR": "127.0.0.1:0", "START_TIMEOUT": "1s", "LOG_LEVEL": "DEBUG", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": cloudKey,
+	}
+	for what, wrong := range map[string]map[string]string{
+		"a database that is down":     {"MONGODB_URI": "mongodb://app:" + databasePassword + "@127.0.0.1:1/?directConnection=true"},
+		"a database that is none":     {"MONGODB_URI": "mangodb://app:" + databasePassword + "@127.0.0.1:1/"},
+		"an address cut off":          {"MONGODB_URI": "mongodb://app:" + databasePassword + "%@127.0.0.1"},
+		"a bus that is down":          {"NATS_URL": "nats://127.0.0.1:1", "NATS_USER": "sms-dispatcher", "NATS_PASSWORD": busPassword},
+		"a password in the address":   {"NATS_URL": "nats://app:" + busPassword + "@127.0.0.1:1"},
+		"a broken address of the bus": {"NATS_URL": "nats://app:" + busPassword + "@[::1"},
+		"a broken key file":           {"KEYSET_FILE": broken},
+		"a token in the address":      {"NATS_URL": "nats://" + busPassword + "@127.0.0.1:1"},
+		"settings that are wrong":     {"SMS_LIMIT_PERSON": "often", "SMS_WORKERS": "many"},
+	} {
+		env := maps.Clone(good)
+		maps.Copy(env, wrong)
+		c := sut.Run(r.t, "sms-dispatcher", env)
+		if c.Exit(time.Minute) == 0 {
+			r.t.Errorf("with %s it starts", what)
+		}
+		r.h.puts("refusal of "+what, false, c.Output())
 	}
 }
 
