@@ -6,7 +6,7 @@ SHELL         := bash
 
 BINARIES := sallyport auth-gateway totp-svc sms-dispatcher policy-svc
 TIMEOUT  ?= 15m
-FUZZTIME ?= 20s
+FUZZTIME ?= 1m
 
 # `work` is the Go command's own pattern for every package of every module in go.work.
 MODULES  := $(patsubst %/go.mod,%,$(wildcard pkg/go.mod services/*/go.mod test/go.mod))
@@ -26,8 +26,9 @@ build: scripts-go ## build the binaries into bin/
 
 ##@ Develop
 .PHONY: test
-test: setup ## run every test (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
+test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
 	@go test -count=1 -shuffle=on -timeout=$(TIMEOUT) work
+	@scripts/fuzz 10s
 
 .PHONY: race
 race: setup ## run every test under the race detector (needs a C compiler)
@@ -49,7 +50,7 @@ fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and l
 	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
 
 .PHONY: fuzz
-fuzz: scripts-go ## run every fuzz target for FUZZTIME (20s) each
+fuzz: scripts-go ## run every fuzz target for FUZZTIME (1m) each, two at a time
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: mutate

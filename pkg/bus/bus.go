@@ -129,7 +129,7 @@ func Visit(ctx context.Context, o Options) (*Bus, error) {
 			break
 		}
 		if !pause(ctx, 200*time.Millisecond) {
-			return nil, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
+			return nil, notReached(o.URL, err)
 		}
 	}
 	b.makes = !b.nc.AuthRequired()
@@ -156,7 +156,16 @@ func (o Options) identity() []nats.Option {
 	return opts
 }
 
-// shown is a list of URLs as an operator may see it: without passwords.
+// notReached is why a server was not reached. What cannot be parsed is not repeated: it may hold a password anywhere.
+func notReached(urls string, err error) error {
+	var garbled *url.Error
+	if errors.As(err, &garbled) {
+		err = errors.New("this is not the URL of a NATS server")
+	}
+	return fmt.Errorf("NATS at %s: %w", shown(urls), err)
+}
+
+// shown is a list of URLs as an operator may see it: without passwords, and without a user that is alone, which is a token.
 func shown(urls string) string {
 	list := strings.Split(urls, ",")
 	for i, raw := range list {
@@ -164,6 +173,9 @@ func shown(urls string) string {
 		if err != nil {
 			list[i] = "(not a URL)"
 			continue
+		}
+		if _, named := u.User.Password(); u.User != nil && !named {
+			u.User = url.User("xxxxx")
 		}
 		list[i] = u.Redacted()
 	}

@@ -48,7 +48,7 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 		err = fmt.Errorf("%w (%w)", ErrNotLetIn, err)
 	}
 	if err != nil {
-		return Examination{}, fmt.Errorf("NATS at %s: %w", shown(o.URL), err)
+		return Examination{}, notReached(o.URL, err)
 	}
 	defer nc.Close()
 	var x Examination

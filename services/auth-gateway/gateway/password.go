@@ -136,9 +136,10 @@ func canonicalEmail(typed string) (string, bool) {
 	if len(typed) > 254 {
 		return "", false
 	}
-	s := strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed)))
+	// Normalized again in lower case: a letter with an accent may be one character there, and two in upper case (J̌, ǰ).
+	s := norm.NFKC.String(strings.ToLower(norm.NFKC.String(strings.TrimSpace(typed))))
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || a.Name != "" || strings.ContainsAny(s, "/ \t\r\n\"<>") {
+	if err != nil || len(s) > 254 || a.Address != s || a.Name != "" || strings.ContainsAny(s, "/ \t\r\n\"<>") {
 		return "", false
 	}
 	return s, true
