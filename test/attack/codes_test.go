@@ -120,8 +120,8 @@ func TestRule03OneRightCodeOpensOneDoor(t *testing.T) {
 		got := tally(answers)
 		once(t, fmt.Sprintf("a code %d steps ahead at %d doors", ahead, len(doors)), got)
 		only(t, "one code at many doors", got, append(refusals, in)...)
-		if n := h.counted(appVerifications, "accepted") - accepted; n > 1 {
-			t.Errorf("totp-svc accepted the code %d times", n)
+		if n := h.counted(appVerifications, "accepted") - accepted; n > 1+h.repeated() {
+			t.Errorf("totp-svc accepted the code %d times; %d calls were repeated", n, h.repeated())
 		}
 		// Only what got in has a session.
 		for _, a := range answers {

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -204,6 +205,36 @@ func (h *house) compared() int {
 	return h.counted(appVerifications, "accepted", "wrong", "replayed") + h.counted(appConfirmations, "accepted", "wrong", "replayed")
 }
 
+// repeated is how many calls with a code ran twice: on a busy machine a gateway asks again, and the other replica looks at
+// the same guess once more.
+func (h *house) repeated() int {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sides := map[string]int{}
+	for _, g := range h.past {
+		families, err := g.Gather()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() != "sallyport_bus_call_duration_seconds" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				label := map[string]string{}
+				for _, l := range m.GetLabel() {
+					label[l.GetName()] = l.GetValue()
+				}
+				if oneOf(label["subject"], contract.TOTPVerify.Subject, contract.TOTPConfirm.Subject, contract.TOTPRecover.Subject, contract.SMSVerify.Subject, contract.SMSConfirm.Subject) {
+					sides[label["side"]] += int(m.GetHistogram().GetSampleCount())
+				}
+			}
+		}
+	}
+	return max(0, sides["server"]-sides["client"])
+}
+
 // pages is a request of a browser: it may bring any cookies, and has a form token of its own.
 type pages struct {
 	path    string
@@ -215,13 +246,18 @@ type pages struct {
 // formToken is a form token as a browser got it: whoever sends both has it from us.
 const formToken = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// gate is the next gateway's turn.
-func (h *house) gate() int { return int(h.turn.Add(1) % uint64(len(h.doors))) }
+// gate is the next gateway's turn, and a way to it: each request claims to come from an address of its own.
+func (h *house) gate() (int, *sut.Client) {
+	turn := int(h.turn.Add(1))
+	n := turn % len(h.doors)
+	return n, h.doors[n].From(fmt.Sprintf("203.0.%d.%d", turn%200, 1+turn%250))
+}
 
 // call sends a request of the JSON API to the next gateway. One that is not answered fails the test. Usable from any
 // goroutine.
 func (h *house) call(t testing.TB, method, path, token string, body any) sut.Answer {
-	a, err := h.doors[h.gate()].Try(context.Background(), method, path, token, body)
+	_, door := h.gate()
+	a, err := door.Try(context.Background(), method, path, token, body)
 	if err != nil {
 		t.Errorf("%s %s: %v", method, path, err)
 	}
@@ -235,7 +271,7 @@ func (h *house) post(t testing.TB, path, token string, body any) sut.Answer {
 
 // submit sends a form to the next gateway, as [house.call] does.
 func (h *house) submit(t testing.TB, p pages) sut.Answer {
-	n := h.gate()
+	n, door := h.gate()
 	fields := url.Values{"csrf": {formToken}}
 	for k, v := range p.form {
 		fields[k] = v
@@ -254,7 +290,7 @@ func (h *house) submit(t testing.TB, p pages) sut.Answer {
 		cookies += "; sallyport_session=" + p.session
 	}
 	req.Header.Set("Cookie", cookies)
-	a, err := h.doors[n].Send(req)
+	a, err := door.Send(req)
 	if err != nil {
 		t.Errorf("%s: %v", p.path, err)
 	}

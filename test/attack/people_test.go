@@ -190,6 +190,8 @@ func verdict(a sut.Answer) string {
 		return locked
 	case a.Status == http.StatusServiceUnavailable:
 		return unavailable
+	case a.Status == http.StatusGone:
+		return "expired"
 	}
 	return fmt.Sprint(a.Status)
 }
