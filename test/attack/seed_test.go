@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
-	"sallyport/pkg/store"
 	"sallyport/test/sut"
 )
 
@@ -176,40 +175,4 @@ func TestRule04APendingSeedLivesTenMinutes(t *testing.T) {
 			t.Errorf("a seed is shown again after %v", c.wait)
 		}
 	}
-}
-
-// document is one of the store's, whatever is in it.
-type document = map[string]any
-
-// swap writes the fields of one document into another, as somebody with a hand in the store would.
-func swap(t testing.TB, db *store.DB, collection, from, to string, fields ...string) (undo func()) {
-	t.Helper()
-	docs := store.Of[document](db, collection)
-	read := func(id string) document {
-		t.Helper()
-		d, err := docs.Get(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	write := func(d document) {
-		t.Helper()
-		if err := docs.Delete(t.Context(), d["_id"].(string)); err != nil {
-			t.Fatal(err)
-		}
-		if err := docs.Insert(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	theirs, mine := read(to), read(from)
-	forged := document{}
-	for k, v := range theirs {
-		forged[k] = v
-	}
-	for _, f := range fields {
-		forged[f] = mine[f]
-	}
-	write(forged)
-	return func() { write(theirs) }
 }
