@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -103,7 +104,10 @@ func bounded(tb testing.TB, f func(context.Context) error) {
 }
 
 // start starts what runs at a place. Usable from any goroutine.
-func (h *house) start(name string) {
+func (h *house) start(name string) { h.startWith(name, nil) }
+
+// startWith is start with other settings.
+func (h *house) startWith(name string, other map[string]string) {
 	for n, p := range places {
 		if p.name != name {
 			continue
@@ -115,9 +119,8 @@ func (h *house) start(name string) {
 			"SMS_COUNTRIES": "US", "SMS_LIMIT_PERSON": "off", "SMS_LIMIT_NUMBER": "off", "SMS_LIMIT_PREFIX": "off", "SMS_LIMIT_NETWORK": "off",
 			"SMS_LIMIT_COUNTRY": "off", "SMS_LIMIT_PORTAL": "off", "SMS_CONVERSION_STOP": "off",
 		})
-		for k, v := range h.extra {
-			vars[k] = v
-		}
+		maps.Copy(vars, h.extra)
+		maps.Copy(vars, other)
 		env := h.Env(p.service, vars)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		svc, err := p.start(ctx, env)
