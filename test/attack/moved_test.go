@@ -123,8 +123,8 @@ func TestRule01ANumberThatWasMovedGetsNoText(t *testing.T) {
 	phones := h.rows(contract.SMSDispatcher, "phones")
 	theirs, own := phones.read(t, victim.rowID()), phones.read(t, mallory.rowID())
 	for what, forged := range map[string]row{
-		"the other's factor": {theirs.ID, own.Active, nil, theirs.Rest},
-		"the other's number": {theirs.ID, with(theirs.Active, own.Active, "phone"), nil, theirs.Rest},
+		"the other's factor":                      {theirs.ID, own.Active, nil, theirs.Rest},
+		"the other's number":                      {theirs.ID, with(theirs.Active, own.Active, "phone"), nil, theirs.Rest},
 		"the other's number under this enrolment": {theirs.ID, with(own.Active, theirs.Active, "enrolment", "ref"), nil, theirs.Rest},
 	} {
 		phones.write(t, forged)
