@@ -48,6 +48,13 @@ func (c *crew) passOf(token string) *pass {
 	return nil
 }
 
+// came notes that a session was used, perhaps.
+func (c *crew) came(v *pass, a sut.Answer) {
+	if a.Status != http.StatusUnauthorized && v.mayUse(c.now) {
+		v.used = c.now
+	}
+}
+
 // again keeps a step, to be played once more.
 func (c *crew) again(step func()) {
 	c.replays = append(c.replays, step)
@@ -304,7 +311,7 @@ func (c *crew) recoverWith(f *flow, token, typed string) {
 	}
 	delete(p.codes, plain(typed))
 	p.used = append(p.used, typed)
-	p.spare, p.guess, p.unsure, p.sure = count{}, count{}, true, false
+	p.spare, p.guess, p.unsure, p.sure, p.recovered = count{}, count{}, true, false, c.now
 	p.enrolled, p.skipped, p.life, p.seed, p.number = false, false, p.life+1, nil, nil
 	f.status, f.canSkip, f.life, f.seed, f.text = "enroll", false, p.life, nil, nil
 	c.ends(p, nil)
@@ -340,8 +347,9 @@ func (c *crew) stepUpWith(v *pass, token, password, typed string) {
 	if target != nil && password == sut.DemoPassword {
 		j.of, j.count, j.may = target.of, &target.of.guess, target.mayStepUp(typed, c.now)
 	}
+	c.came(target, a)
 	if c.judge(j) {
-		target.used, target.proven = c.now, c.now
+		target.surely, target.proven = c.now, c.now
 		if target.of.enrolled {
 			code, _ := canonicalCode(typed)
 			target.of.accepted(code, c.now)
@@ -353,7 +361,9 @@ func (c *crew) newCodes(v *pass) {
 	token := c.token(v.token)
 	a, how, sent := c.play(wire{method: http.MethodPost, path: "/v1/account/recovery-codes", token: token}, nil)
 	target := c.passOf(token)
-	if !sent || !c.judge(judged{what: "codes", a: a, how: how, in: a.Status == http.StatusOK, may: target.mayUse(c.now) && target.fresh(c.now) && target.of.enrolled}) {
+	may := target.mayUse(c.now) && target.fresh(c.now) && target.of.enrolled
+	c.came(target, a)
+	if !sent || !c.judge(judged{what: "codes", a: a, how: how, in: a.Status == http.StatusOK, may: may}) {
 		return
 	}
 	var codes struct {
@@ -366,7 +376,7 @@ func (c *crew) newCodes(v *pass) {
 	for code := range p.codes {
 		p.used = append(p.used, code)
 	}
-	p.codes, p.sure, target.used = map[string]bool{}, true, c.now
+	p.codes, p.sure, target.surely = map[string]bool{}, c.now.After(p.recovered), c.now
 	for _, code := range codes.Codes {
 		p.codes[plain(code)] = true
 	}
@@ -377,13 +387,14 @@ func (c *crew) replace(v *pass) {
 	a, how, sent := c.play(wire{method: http.MethodPost, path: "/v1/account/factors/totp", token: token}, nil)
 	target := c.passOf(token)
 	may := target.mayUse(c.now) && target.fresh(c.now) && !target.of.sms
+	c.came(target, a)
 	if !sent || !c.judge(judged{what: "another app", a: a, how: how, in: a.Status == http.StatusCreated, may: may}) {
 		return
 	}
 	if e := sut.Want[sut.Enrollment](c.t, http.StatusCreated, a); target.seed == nil || target.seed.key != e.Key {
 		target.seed = &seed{key: e.Key, at: c.now}
 	}
-	target.of.seed, target.used = target.seed, c.now
+	target.of.seed, target.surely = target.seed, c.now
 }
 
 func (c *crew) confirmReplaced(v *pass) {
@@ -401,6 +412,7 @@ func (c *crew) confirmReplaced(v *pass) {
 	if target != nil {
 		j.of, j.count, j.may = target.of, &target.of.guess, target.mayReplace(typed, c.now)
 	}
+	c.came(target, a)
 	if !c.judge(j) {
 		return
 	}
@@ -423,9 +435,11 @@ func (c *crew) use(v *pass) {
 	for a.Status == http.StatusOK && how.usual() && target != nil && target.over && time.Since(target.ended) < time.Second {
 		a, _ = c.send(wire{method: http.MethodGet, path: "/v1/session", token: token})
 	}
-	must := target.mayUse(c.now) && c.now.Before(target.used.Add(29*time.Minute))
-	if c.judge(judged{what: "use", a: a, how: how, in: a.Status == http.StatusOK, may: target.mayUse(c.now), must: must}) {
-		target.used = c.now
+	may := target.mayUse(c.now)
+	must := may && c.now.Before(target.surely.Add(29*time.Minute))
+	c.came(target, a)
+	if c.judge(judged{what: "use", a: a, how: how, in: a.Status == http.StatusOK, may: may, must: must}) {
+		target.surely = c.now
 		var who sut.Session
 		if err := a.Decode(&who); err == nil && how.usual() && who.User.ID != target.of.user {
 			c.bad("a session of %s is somebody else's: %s", target.of.user, a)

@@ -21,7 +21,7 @@ type kept struct {
 // failures is how many wrong codes of a person are counted in a collection of a service.
 func (h *house) failures(service contract.Service, collection string, p *person) int {
 	h.t.Helper()
-	k, err := store.Of[kept](h.DB(service), collection).Get(h.t.Context(), p.account().Portal+"/"+p.user)
+	k, err := store.Of[kept](h.store(service), collection).Get(h.t.Context(), p.account().Portal+"/"+p.user)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"sallyport/pkg/embedded"
 	"sallyport/pkg/service"
 	"sallyport/pkg/service/servicetest"
+	"sallyport/pkg/store"
 	"sallyport/services/auth-gateway/gateway"
 	"sallyport/services/policy-svc/policy"
 	"sallyport/services/sms-dispatcher/sms"
@@ -41,6 +42,7 @@ type house struct {
 	names atomic.Uint64
 
 	mu      sync.Mutex
+	stores  map[contract.Service]*store.DB
 	running map[string]*service.Service
 	past    []prometheus.Gatherer // of all that ever ran
 }
@@ -65,7 +67,7 @@ var places = []place{
 // them: they would hide what these tests are about.
 func openHouse(t *testing.T, extra map[string]string) *house {
 	t.Helper()
-	h := &house{World: servicetest.New(t), t: t, running: make(map[string]*service.Service), extra: extra}
+	h := &house{World: servicetest.New(t), t: t, running: make(map[string]*service.Service), stores: make(map[contract.Service]*store.DB), extra: extra}
 	sns, err := embedded.StartSNS(embedded.SNSOptions{Addr: "127.0.0.1:0", Now: h.Clock, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -81,13 +83,10 @@ func openHouse(t *testing.T, extra map[string]string) *house {
 			h.stop(places[n].name)
 		}
 	})
-	var starting sync.WaitGroup
 	for _, p := range places {
-		starting.Go(func() { h.start(p.name) })
-	}
-	starting.Wait()
-	if t.Failed() {
-		t.FailNow()
+		if h.start(p.name); t.Failed() {
+			t.FailNow()
+		}
 	}
 	if err := gateway.SeedDemo(t.Context(), h.running["gateway 1"]); err != nil {
 		t.Fatal(err)
@@ -192,6 +191,16 @@ func oneOf[T comparable](v T, of ...T) bool {
 		}
 	}
 	return false
+}
+
+// store is the database of a service.
+func (h *house) store(service contract.Service) *store.DB {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stores[service] == nil {
+		h.stores[service] = h.DB(service)
+	}
+	return h.stores[service]
 }
 
 // The metrics of codes that were typed, and what they call those that were compared with something.

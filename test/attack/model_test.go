@@ -51,6 +51,8 @@ type soul struct {
 	codes  map[string]bool
 	// sure is set while all of codes are known to be good; a recovery may kill the rest.
 	sure bool
+	// recovered is when they were last used: what was made at that very moment may be taken for older, on a clock that stands.
+	recovered time.Time
 	// used are codes of any kind that were accepted once.
 	used []string
 	// texts is how many texts have come to their telephone.
@@ -90,6 +92,8 @@ type pass struct {
 	ended        time.Time
 	over         bool
 	opened, used time.Time
+	// surely is when it was certainly used: of a request that was refused nobody knows whether it counts as a use.
+	surely time.Time
 	// proven is when password and factor were last proved in it; zero if never.
 	proven time.Time
 	seed   *seed

@@ -24,7 +24,7 @@ type row struct {
 type rows struct{ store.Collection[row] }
 
 func (h *house) rows(service contract.Service, collection string) rows {
-	return rows{store.Of[row](h.DB(service), collection)}
+	return rows{store.Of[row](h.store(service), collection)}
 }
 
 func (r rows) read(t testing.TB, id string) row {

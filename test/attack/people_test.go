@@ -273,7 +273,7 @@ type claimOf struct {
 // add adds as many accounts.
 func (h *house) add(t testing.TB, audience contract.Audience, n int) []*person {
 	t.Helper()
-	db := h.DB(contract.AuthGateway)
+	db := h.store(contract.AuthGateway)
 	users, logins := store.Of[account](db, "users"), store.Of[claimOf](db, "logins")
 	var out []*person
 	for range n {
