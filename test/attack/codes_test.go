@@ -135,6 +135,22 @@ func TestRule03OneRightCodeOpensOneDoor(t *testing.T) {
 	}
 }
 
+// TestRule03OneRightCodeAgainAndAgain has the same code arrive five times at once, before any of them is accepted, in many
+// rounds: as many as are looked at together.
+func TestRule03OneRightCodeAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t, nil)
+	p := h.add(t, contract.Internal, 1)[0]
+	session := p.enrol(t)
+	for range 40 {
+		h.Clock.Add(sut.Step)
+		code, answers := h.appCode(t, p.key, 0), make([]sut.Answer, 5)
+		atOnce(len(answers), func(i int) { answers[i] = h.stepUpDoor(t, session)(code) })
+		once(t, "five step-ups with one code", tally(answers))
+		only(t, "five step-ups with one code", tally(answers), in, wrongCode, locked)
+	}
+}
+
 // spelt writes a code in one of the ways that mean the same.
 func spelt(code string, i int) string {
 	switch i % 4 {

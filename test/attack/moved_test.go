@@ -130,9 +130,8 @@ func TestRule01ANumberThatWasMovedGetsNoText(t *testing.T) {
 		phones.write(t, forged)
 		before, others := len(h.inbox.Messages(victim.phone)), len(h.inbox.Messages(mallory.phone))
 		a := h.post(t, "/v1/sign-ins", "", victim.credentials())
-		s, err := sut.SignIn{}, a.Decode(&sut.SignIn{})
-		if err == nil && a.Status == http.StatusCreated {
-			s = sut.Want[sut.SignIn](t, http.StatusCreated, a)
+		if a.Status < 400 {
+			t.Errorf("%s: a text is on its way: %s", what, a)
 		}
 		// A text of the product's own to somebody else comes after whatever this one sent.
 		h.Clock.Add(10 * time.Minute)
@@ -142,9 +141,6 @@ func TestRule01ANumberThatWasMovedGetsNoText(t *testing.T) {
 		}
 		if n := len(h.inbox.Messages(victim.phone)); n != before {
 			t.Errorf("%s: a text went to the person's telephone, which the record does not name any more", what)
-		}
-		if s.Session != nil {
-			t.Errorf("%s: a session: %s", what, a)
 		}
 	}
 	phones.write(t, theirs)
