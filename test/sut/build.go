@@ -37,12 +37,12 @@ func Binary(tb testing.TB, name string) string {
 	}
 	path := filepath.Join(built.dir, name)
 	args := []string{"build", "-trimpath", "-o", path}
-	if raceEnabled {
+	if Race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./services/"+name)...)
 	cmd.Dir = Root(tb)
-	if !raceEnabled {
+	if !Race {
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {

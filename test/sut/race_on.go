@@ -2,4 +2,5 @@
 
 package sut
 
-const raceEnabled = true
+// Race tells whether the tests run under the race detector, which makes everything several times slower.
+const Race = true
