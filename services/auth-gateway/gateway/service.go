@@ -88,7 +88,8 @@ type gateway struct {
 	docs       atomic.Pointer[web.Docs]
 	secure     bool // PUBLIC_URL is https
 	address    net.Addr
-	proxies    []netip.Prefix // TRUSTED_PROXIES
+	proxies    []netip.Prefix    // TRUSTED_PROXIES
+	guards     map[string]string // by route, for Routes
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
