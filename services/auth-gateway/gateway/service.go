@@ -185,12 +185,13 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	g.routePages(app)
 	docs := web.NewDocs(g.api.OpenAPI())
 	g.docs.Store(&docs)
+	lines := newListening(listener)
 	go func() {
-		if err := app.Listener(listener); err != nil {
+		if err := app.Listener(lines); err != nil {
 			svc.Log.Error("listener ended", slog.Any("error", err))
 		}
 	}()
-	svc.OnStop("listener", app.ShutdownWithContext)
+	svc.OnStop("listener", func(ctx context.Context) error { return lines.stop(ctx, app) })
 	return g, nil
 }
 
