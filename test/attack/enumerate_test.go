@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,10 +73,12 @@ func populations(t *testing.T, p *sut.Product, master string) []population {
 	}
 	known := create("known@demo.test", false)
 	newGuest(t, p).choose(link(t, p, known.PasswordLink.URL))
-	shut := create("shut1@demo.test", false)
-	newGuest(t, p).choose(link(t, p, shut.PasswordLink.URL))
-	if a := p.Do("PATCH", "/v1/admin/users/"+shut.ID, master, map[string]any{"disabled": true}); a.Status != http.StatusOK {
-		t.Fatal(a)
+	for _, email := range []string{"shut1@demo.test", "shut2@demo.test"} {
+		shut := create(email, false)
+		newGuest(t, p).choose(link(t, p, shut.PasswordLink.URL))
+		if a := p.Do("PATCH", "/v1/admin/users/"+shut.ID, master, map[string]any{"disabled": true}); a.Status != http.StatusOK {
+			t.Fatal(a)
+		}
 	}
 	gone := create("gone1@demo.test", false)
 	newGuest(t, p).choose(link(t, p, gone.PasswordLink.URL))
@@ -88,7 +91,7 @@ func populations(t *testing.T, p *sut.Product, master string) []population {
 		{"nobody", "nobod@demo.test", thePassword},
 		{"a wrong password", "known@demo.test", "seven brown kettles sang"},
 		{"disabled, with the right password", "shut1@demo.test", thePassword},
-		{"disabled, with a wrong one", "shut1@demo.test", "seven brown kettles sang"},
+		{"disabled, with a wrong one", "shut2@demo.test", "seven brown kettles sang"},
 		{"deleted", "gone1@demo.test", thePassword},
 		{"invited", "guest@demo.test", thePassword},
 		{"federated", "feder@demo.test", thePassword},
@@ -107,13 +110,17 @@ func face(a sut.Answer) string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	body := changing.ReplaceAllString(string(a.Body), "$1$2$3$4")
+	leave := []string{"X-Request-Id", "Date"}
+	if a.Status == http.StatusTooManyRequests { // how long to wait is from when they were tried themselves
+		leave, body = append(leave, "Retry-After", "Content-Length"), regexp.MustCompile(`\d+`).ReplaceAllString(body, "0")
+	}
 	for _, name := range names {
-		if name != "X-Request-Id" && name != "Date" {
+		if !slices.Contains(leave, name) {
 			fmt.Fprintln(&out, name, a.Header[name])
 		}
 	}
-	out.WriteString(changing.ReplaceAllString(string(a.Body), "$1$2$3$4"))
-	return out.String()
+	return out.String() + body
 }
 
 // TestRule10AnswersTellNobodyApart: whoever it is, and whether anybody, the answers of each door are the same to the byte.
@@ -133,7 +140,12 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 			if first == "" {
 				first = face(a)
 			} else if got := face(a); got != first {
-				t.Errorf("%s: %s is told\n%s\nand %s\n%s", what, people[0].name, first, who.name, got)
+				for i, line := range strings.Split(got, "\n") {
+					if was := strings.Split(first, "\n"); i >= len(was) || was[i] != line {
+						t.Errorf("%s, %s: %q is told to nobody else", what, who.name, line)
+						break
+					}
+				}
 			}
 		}
 	}
@@ -146,14 +158,7 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 	same("the API", api, http.StatusUnauthorized)
 	same("the page", page, http.StatusUnauthorized)
 	// The count is the address's: two doors have moved it. One more is looked at, for everybody the same.
-	same("the API, the last time", func(who population) sut.Answer {
-		if who.name == "disabled, with a wrong one" {
-			who.email = "shut2@demo.test" // the one before was theirs, too
-			api(who)
-			api(who)
-		}
-		return api(who)
-	}, http.StatusUnauthorized)
+	same("the API, the last time", api, http.StatusUnauthorized)
 	for range 2 {
 		same("the API, limited", api, http.StatusTooManyRequests)
 		same("the page, limited", page, http.StatusTooManyRequests)
@@ -164,7 +169,9 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 		if who.name == "a wrong password" {
 			id = amirID
 		}
-		return newGuest(t, p).get("/welcome/" + id + "." + strings.Repeat("A", 26))
+		g := newGuest(t, p)
+		g.cookies["sallyport_form"] = strings.Repeat("A", 26)
+		return g.get("/welcome/" + id + "." + strings.Repeat("A", 26))
 	}, http.StatusGone)
 	same("a form at a link", func(who population) sut.Answer {
 		id := "nobody"
@@ -202,7 +209,7 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 	}
 }
 
-// TestRule10TimeTellsNobodyApart measures two times a thousand sign-ins, one after the other in turn: at an address that
+// TestRule10TimeTellsNobodyApart measures two times a thousand sign-ins, in turn: at an address that
 // has an account, and at one that has none. Student would not tell them apart (Welch's t).
 func TestRule10TimeTellsNobodyApart(t *testing.T) {
 	t.Parallel()
@@ -213,22 +220,38 @@ func TestRule10TimeTellsNobodyApart(t *testing.T) {
 	_, master := p.EnrolTOTP(ada)
 	people := populations(t, p, master)
 	took := func(who population) float64 {
-		a := try(p.Client, who.email, who.password)
-		if a.Status != http.StatusUnauthorized && a.Status != http.StatusUnprocessableEntity {
-			t.Fatal(a)
+		a, err := p.Try(t.Context(), "POST", "/v1/sign-ins", "", map[string]string{"email": who.email, "password": who.password})
+		if err != nil || a.Status != http.StatusUnauthorized && a.Status != http.StatusUnprocessableEntity {
+			t.Errorf("%s (%v)", a, err)
 		}
 		return float64(a.Took) / float64(time.Millisecond)
 	}
 	measure := func(a, b population, n int) (difference, t float64) {
-		var x, y []float64
-		for i := range n {
-			// In turn, and each as often the first: what the machine does meanwhile hits both.
-			if i%2 == 0 {
-				x, y = append(x, took(a)), append(y, took(b))
-			} else {
-				y, x = append(y, took(b)), append(x, took(a))
-			}
+		var (
+			x, y   []float64
+			mu     sync.Mutex
+			askers sync.WaitGroup
+		)
+		const asking = 10
+		for range asking {
+			askers.Go(func() {
+				for i := range n / asking {
+					// In turn, and each as often the first: what the machine does meanwhile hits both.
+					first, second := a, b
+					if i%2 == 1 {
+						first, second = b, a
+					}
+					f, s := took(first), took(second)
+					if i%2 == 1 {
+						f, s = s, f
+					}
+					mu.Lock()
+					x, y = append(x, f), append(y, s)
+					mu.Unlock()
+				}
+			})
 		}
+		askers.Wait()
 		return apart(x, y)
 	}
 	// What differs is seen: an address that is none costs no hash.
@@ -293,6 +316,7 @@ func TestRule11TextsOnlyAfterTheRightPassword(t *testing.T) {
 		sut.Expect(t, try(p.Client, clara, "guess"), http.StatusUnauthorized, "invalid_credentials")
 		newGuest(t, p).post("/sign-in", "email", clara, "password", "guess")
 	}
+	p.Advance(time.Hour)
 	nobody := "si_" + strings.Repeat("A", 26) + "_" + strings.Repeat("B", 26)
 	g := newGuest(t, p)
 	g.cookies["sallyport_sign_in"], g.cookies["sallyport_session"] = nobody, strings.Replace(nobody, "si_", "se_", 1)

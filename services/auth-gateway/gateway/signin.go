@@ -118,6 +118,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if password.Empty() {
 		return outcome{}, secret.String{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter password.", Field: "password"}
 	}
+	begun := time.Now() // real time: how long it takes, to whoever measures it
 	var u user
 	right, err := f.guesses.try(ctx, p.ID, address, func() (bool, error) {
 		var err error
@@ -128,6 +129,9 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		// A federated person has one door, which is not this one; whoever tries it learns nothing.
 		return match && !u.Disabled && (!u.Federated || p.standsIn()), err
 	})
+	if err != nil || !right {
+		f.passwords.even(ctx, begun)
+	}
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
