@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -18,7 +19,7 @@ type listening struct {
 	mu   sync.Mutex
 	open map[*caught]struct{}
 	// deaf is set when no connection is listened to any more.
-	deaf bool
+	deaf atomic.Bool
 }
 
 func newListening(l net.Listener) *listening {
@@ -29,6 +30,7 @@ func newListening(l net.Listener) *listening {
 type caught struct {
 	net.Conn
 	of *listening
+	mu sync.Mutex // held while its deadline is set
 }
 
 // Accept waits for the next connection.
@@ -37,7 +39,7 @@ func (l *listening) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &caught{c, l}
+	out := &caught{Conn: c, of: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[out] = struct{}{}
@@ -54,9 +56,9 @@ func (c *caught) Close() error {
 
 // SetReadDeadline bounds the next read; where nobody is listened to any more, that is over already.
 func (c *caught) SetReadDeadline(t time.Time) error {
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
-	if c.of.deaf {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of.deaf.Load() {
 		t = over
 	}
 	return c.Conn.SetReadDeadline(t)
@@ -67,11 +69,11 @@ var over = time.Unix(1, 0)
 
 // deafen listens to nobody any more. Answers to what was asked in full still go out.
 func (l *listening) deafen() {
+	l.deaf.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deaf = true
 	for c := range l.open {
-		_ = c.Conn.SetReadDeadline(over) // it may be gone
+		_ = c.SetReadDeadline(over) // it may be gone
 	}
 }
 

@@ -153,7 +153,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	guesses := newGuesses(g.desk.guesses, limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, guesses: guesses, sessions: g.sessions,
-		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
+		seal: svc.Keys.Bus, now: g.now, log: svc.Log, here: g.portal, arrived: arrivals.note,
 	}
 	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
 		return nil, err

@@ -82,6 +82,8 @@ type signIns struct {
 	seal      fieldSealer
 	now       func() time.Time
 	log       *slog.Logger
+	// here is the portal that a request is for.
+	here func(context.Context) (portal, error)
 	// arrived is told of every session that is opened; it returns at once.
 	arrived func(who contract.Account, at time.Time, news bool)
 }
@@ -249,6 +251,12 @@ func (f *signIns) load(ctx context.Context, id, token string) (signIn, uint64, e
 	}
 	if own != id || !sameToken(s.Hash, word) {
 		return signIn{}, 0, contract.Refuse(contract.Unauthenticated, "The token of this sign-in is needed.")
+	}
+	// Begun at another portal, it goes on there: here it would speak in the name of this one (B36).
+	if p, err := f.here(ctx); err != nil {
+		return signIn{}, 0, err
+	} else if p.ID != s.Portal {
+		return signIn{}, 0, contract.Refuse(contract.NotFound, "There is no such sign-in.")
 	}
 	return s, revision, nil
 }
