@@ -101,8 +101,6 @@ func (g *guest) get(path string) sut.Answer {
 
 const formType = "application/x-www-form-urlencoded"
 
-var tokenField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
-
 // post sends a form with the token that the guest holds.
 func (g *guest) post(path string, fields ...string) sut.Answer {
 	g.t.Helper()

@@ -23,10 +23,23 @@ func TestRule16HostsOfOthersCountForNothing(t *testing.T) {
 			p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(env)})
 			_, master := p.EnrolTOTP(ada)
 			lies := []map[string]string{
-				{"Host": "evil.test"}, {"Host": "evil.test:443"}, {"Host": "portal.test.evil.test"}, {"Host": "portal.test@evil.test"},
-				{"X-Forwarded-Host": "evil.test"}, {"X-Forwarded-Host": "evil.test, portal.test"}, {"X-Host": "evil.test"}, {"X-Forwarded-Server": "evil.test"},
-				{"X-HTTP-Host-Override": "evil.test"}, {"Forwarded": "host=evil.test;proto=http"}, {"X-Original-URL": "/evil.test"}, {"X-Rewrite-URL": "/evil.test"},
-				{"X-Forwarded-Prefix": "//evil.test"}, {"X-Forwarded-Proto": "evil"}, {"X-Forwarded-Scheme": "evil"}, {"Origin": "https://evil.test"}, {"Referer": "https://evil.test/"},
+				{"Host": "evil.test"},
+				{"Host": "evil.test:443"},
+				{"Host": "portal.test.evil.test"},
+				{"Host": "portal.test@evil.test"},
+				{"X-Forwarded-Host": "evil.test"},
+				{"X-Forwarded-Host": "evil.test, portal.test"},
+				{"X-Host": "evil.test"},
+				{"X-Forwarded-Server": "evil.test"},
+				{"X-HTTP-Host-Override": "evil.test"},
+				{"Forwarded": "host=evil.test;proto=http"},
+				{"X-Original-URL": "/evil.test"},
+				{"X-Rewrite-URL": "/evil.test"},
+				{"X-Forwarded-Prefix": "//evil.test"},
+				{"X-Forwarded-Proto": "evil"},
+				{"X-Forwarded-Scheme": "evil"},
+				{"Origin": "https://evil.test"},
+				{"Referer": "https://evil.test/"},
 				{"Host": "evil.test", "X-Forwarded-Host": "evil.test", "Forwarded": "for=1.2.3.4;host=evil.test", "X-Forwarded-Port": "6666"},
 			}
 			for _, lie := range lies {

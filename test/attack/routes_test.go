@@ -215,7 +215,8 @@ func (w who) tryPage(t *testing.T, p *sut.Product, r gateway.Route) {
 		}
 	}
 	// Who is asked for their proof, or told why not, is through the guard; the others are told who is an admin.
-	if got != want && !(want == in && got == notThis && r.Guard == gSession) || a.Status >= 500 || a.Status == http.StatusMethodNotAllowed {
+	explained := want == in && got == notThis && r.Guard == gSession
+	if got != want && !explained || a.Status >= 500 || a.Status == http.StatusMethodNotAllowed {
 		t.Errorf("%s %s: status %d, to %q: %s; want %s", r.Method, at(r, ""), a.Status, to, got, want)
 	}
 	if got == noSession && strings.Contains(string(a.Body), "<main") {
