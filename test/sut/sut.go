@@ -7,9 +7,12 @@
 package sut
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,6 +162,23 @@ func (p *Product) Output() string {
 		return p.past
 	}
 	return p.past + p.process.Output()
+}
+
+// Memory is how much of the machine's the product holds now, in bytes.
+func (p *Product) Memory() int64 {
+	p.tb.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.PID()))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	var kib int64
+	for line := range strings.Lines(string(raw)) {
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	p.tb.Skip("this system does not tell how much memory a process holds")
+	return 0
 }
 
 // Metrics is the text of /metrics.

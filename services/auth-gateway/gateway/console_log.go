@@ -233,6 +233,9 @@ func (g *gateway) pageAuditCSV(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderContentType, "text/csv; charset=utf-8")
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="audit-`+g.now().UTC().Format(time.DateOnly)+`.csv"`)
+	if c.Method() == fiber.MethodHead {
+		return nil // a stream without its body would leave a stray line on the connection
+	}
 	// The request's context ends with the handler, and the body is written after it.
 	life := bus.WithRequestID(context.Background(), requestID(c.UserContext()))
 	conn := c.Context().Conn()

@@ -44,6 +44,10 @@ func (g *gateway) frameRequest(c *fiber.Ctx) error {
 	ctx := bus.WithRequestID(context.Background(), g.setHeaders(c))
 	ctx = context.WithValue(ctx, callerKey{}, callerOf(c, g.proxies))
 	c.SetUserContext(context.WithValue(ctx, hostKey{}, c.Hostname()))
+	if !oneRequest(c) {
+		c.Context().SetConnectionClose() // what follows on this connection may be the rest of it
+		return fiber.ErrBadRequest
+	}
 	return c.Next()
 }
 
@@ -168,7 +172,10 @@ func (g *gateway) sameOrigin(c *fiber.Ctx) bool {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && (u.Host == c.Hostname() || strings.EqualFold(strings.TrimSuffix(g.settings.PublicURL, "/"), origin))
+	if err != nil || g.secure && u.Scheme != "https" { // a page that came in clear may be anybody's
+		return false
+	}
+	return u.Host == c.Hostname() || strings.EqualFold(strings.TrimSuffix(g.settings.PublicURL, "/"), origin)
 }
 
 // guardPage puts a guard and, for forms, the checks against forgery before a page.

@@ -74,6 +74,7 @@ func unmarshalStrict(data []byte, v any) error {
 // handle adds one route of the JSON API: "METHOD /path", with who may use it, what it is for and how it refuses.
 func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary, description string, own []contract.Code, h func(context.Context, *I) (*O, error)) {
 	op := operation(api, who, route, tag, summary, description, own)
+	g.guarded(who, op.Method, op.Path)
 	op.DefaultStatus, op.MaxBodyBytes = status, maxBody
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		token := bearerOf(c.Header("Authorization"))
@@ -122,8 +123,9 @@ func operation(api huma.API, who guard, route, tag, summary, description string,
 }
 
 // describe adds the description of a route that answers an O with 200, and whose handler the app has itself.
-func describe[O any](api huma.API, who guard, route, tag, summary, description string) {
+func describe[O any](g *gateway, api huma.API, who guard, route, tag, summary, description string) {
 	op := operation(api, who, route, tag, summary, description, nil)
+	g.guarded(who, op.Method, op.Path)
 	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[O](), true, "")
 	op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	api.OpenAPI().AddOperation(&op)

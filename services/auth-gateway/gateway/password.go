@@ -24,6 +24,8 @@ type passwords struct {
 	dummy string
 	// recipe is that of our hashes; see [importedHash.recipe].
 	recipe string
+	// refused is how long a refusal takes at the least.
+	refused time.Duration
 }
 
 // hashPatience is how long a sign-in waits in line for its hash.
@@ -35,13 +37,32 @@ func newPasswords(memoryKiB, iterations uint32) (*passwords, error) {
 		line:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	var err error
+	begun := time.Now() // real time: what a hash costs on this machine
 	if p.dummy, err = argon2id.CreateHash("nobody's password", &p.params); err != nil {
 		return nil, fmt.Errorf("argon2id: %w", err)
 	}
 	if h, refusal := parseHash(p.dummy); refusal == nil {
 		p.recipe = h.recipe()
 	}
+	p.refused = min(refusedLeast+2*time.Since(begun), refusedMost) // real time: the same
 	return p, nil
+}
+
+// How long it takes to refuse a sign-in: a hash, and everything that is read of an account that is there, with room.
+const (
+	refusedLeast = 60 * time.Millisecond
+	refusedMost  = time.Second
+)
+
+// even waits until a refusal is due that was asked for at begun. A document that is there takes longer to read than one
+// that is not, by more than a network hides from somebody who asks a thousand times; what waits, takes as long for all.
+func (p *passwords) even(ctx context.Context, begun time.Time) {
+	rest := time.NewTimer(p.refused - time.Since(begun)) // real time: as measured from outside
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+	}
 }
 
 // queue runs f when a core is free, or refuses with unavailable after [hashPatience].

@@ -59,7 +59,7 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/verify", 200, signIns, "Verify a code", "A code succeeds once. Five wrong ones in a row close the factor for a while.", codes(ofCodes), g.apiVerify)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/recover", 200, signIns, "Use a recovery code", "The code is spent, the old factor is dead, other sessions end, and the sign-in goes on with a new enrolment.", codes(ofCodes), g.apiRecover)
 	// Asked for at every click of a portal: answered from memory, without the machinery of the others.
-	describe[Session](api, signedIn, "GET /v1/session", session, "Who is signed in", "The person, how they proved who they are, and until when.")
+	describe[Session](g, api, signedIn, "GET /v1/session", session, "Who is signed in", "The person, how they proved who they are, and until when.")
 	app.Get("/v1/session", g.answerSession)
 	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", "The session is dead everywhere within milliseconds.", nil, g.apiSignOut)
 	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes. A wrong password counts as one at a sign-in.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
@@ -80,6 +80,7 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 // routePages is everything for a browser: every route with its guard.
 func (g *gateway) routePages(app *fiber.App) {
 	page := func(who guard, method, path string, h fiber.Handler) {
+		g.guarded(who, method, path)
 		if method == fiber.MethodGet {
 			app.Get(path, g.guardPage(who, h)) // and HEAD
 			return

@@ -90,7 +90,8 @@ type gateway struct {
 	docs       atomic.Pointer[web.Docs]
 	secure     bool // PUBLIC_URL is https
 	address    net.Addr
-	proxies    []netip.Prefix // TRUSTED_PROXIES
+	proxies    []netip.Prefix    // TRUSTED_PROXIES
+	guards     map[string]string // by route, for Routes
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
@@ -158,7 +159,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	guesses := newGuesses(g.desk.guesses, limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, guesses: guesses, sessions: g.sessions,
-		seal: svc.Keys.Bus, now: g.now, log: svc.Log, arrived: arrivals.note,
+		seal: svc.Keys.Bus, now: g.now, log: svc.Log, here: g.portal, arrived: arrivals.note,
 	}
 	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
 		return nil, err
@@ -194,12 +195,13 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	g.routePages(app)
 	docs := web.NewDocs(g.api.OpenAPI())
 	g.docs.Store(&docs)
+	lines := newListening(listener)
 	go func() {
-		if err := app.Listener(listener); err != nil {
+		if err := app.Listener(lines); err != nil {
 			svc.Log.Error("listener ended", slog.Any("error", err))
 		}
 	}()
-	svc.OnStop("listener", app.ShutdownWithContext)
+	svc.OnStop("listener", func(ctx context.Context) error { return lines.stop(ctx, app) })
 	return g, nil
 }
 

@@ -88,6 +88,8 @@ type signIns struct {
 	seal      fieldSealer
 	now       func() time.Time
 	log       *slog.Logger
+	// here is the portal that a request is for.
+	here func(context.Context) (portal, error)
 	// arrived is told of every session that is opened; it returns at once.
 	arrived func(who contract.Account, at time.Time, news bool)
 }
@@ -126,6 +128,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if password.Empty() {
 		return outcome{}, secret.String{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter password.", Field: "password"}
 	}
+	begun := time.Now() // real time: how long it takes, to whoever measures it
 	var u user
 	right, err := f.guesses.try(ctx, p.ID, address, func() (bool, error) {
 		var err error
@@ -136,6 +139,9 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		// A federated person has one door, which is not this one; whoever tries it learns nothing.
 		return match && !u.Disabled && (!u.Federated || p.standsIn()), err
 	})
+	if err != nil || !right {
+		f.passwords.even(ctx, begun)
+	}
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
@@ -285,6 +291,12 @@ func (f *signIns) load(ctx context.Context, id, token string) (signIn, uint64, e
 	}
 	if own != id || !sameToken(s.Hash, word) {
 		return signIn{}, 0, contract.Refuse(contract.Unauthenticated, "The token of this sign-in is needed.")
+	}
+	// Begun at another portal, it goes on there: here it would speak in the name of this one (B36).
+	if p, err := f.here(ctx); err != nil {
+		return signIn{}, 0, err
+	} else if p.ID != s.Portal {
+		return signIn{}, 0, contract.Refuse(contract.NotFound, "There is no such sign-in.")
 	}
 	return s, revision, nil
 }

@@ -1,0 +1,166 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browserPatience is how long anything of a browser may take on a busy machine.
+const browserPatience = 60 * time.Second
+
+// browser is Chromium with one tab, of somebody who is attacked.
+type browser struct {
+	t   *testing.T
+	tab context.Context // of chromedp
+
+	mu     sync.Mutex
+	loads  int
+	logged []string
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	program, err := findBrowser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program),
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		// Nobody but this machine can be reached, whatever a page or the browser itself tries.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
+	)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	b := &browser{t: t}
+	b.tab, _ = chromedp.NewContext(allocator, chromedp.WithListener(b.event)) // ends with the allocator at the latest
+	if err := chromedp.Do(b.tab); err != nil {
+		t.Fatalf("%s does not start: %v", program, err)
+	}
+	t.Cleanup(func() {
+		end, cancel := context.WithTimeout(b.tab, browserPatience)
+		defer cancel()
+		if err := chromedp.Cancel(end); err != nil { // waits for its end
+			t.Logf("the browser did not end in order: %v", err)
+		}
+	})
+	tell(b, log.Enable, cdp.Empty{})
+	tell(b, network.Enable, network.EnableParams{})
+	return b
+}
+
+// findBrowser returns the program to run: the one that SALLYPORT_CHROMIUM names, or the first that is installed.
+func findBrowser() (string, error) {
+	if named := os.Getenv("SALLYPORT_CHROMIUM"); named != "" {
+		return exec.LookPath(named)
+	}
+	for _, name := range []string{"chromium", "google-chrome", "google-chrome-stable", "chromium-browser"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Chromium or Chrome was found: run scripts/setup, install one by hand (Debian: apt-get install chromium), or name one in SALLYPORT_CHROMIUM")
+}
+
+// event takes in what the browser tells, on the goroutine that reads it.
+func (b *browser) event(ev any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch ev := ev.(type) {
+	case *page.EventLoadEventFired:
+		b.loads++
+	case *log.EventEntryAdded:
+		b.logged = append(b.logged, ev.Entry.Text)
+	case *runtime.EventConsoleAPICalled:
+		for _, a := range ev.Args {
+			b.logged = append(b.logged, string(a.Value))
+		}
+	}
+}
+
+// lines counts what the browser has logged with all of some words.
+func (b *browser) lines(words ...string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, l := range b.logged {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(l, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// tell sends one command to the tab.
+func tell[P, R any](b *browser, command cdp.Command[P, R], params P) R {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.tab, browserPatience)
+	defer cancel()
+	r, err := chromedp.Call(ctx, command, params)
+	if err != nil {
+		b.t.Fatalf("%s: %v", command.Method, err)
+	}
+	return r
+}
+
+// goTo opens an address.
+func (b *browser) goTo(address string) {
+	b.t.Helper()
+	b.mu.Lock()
+	before := b.loads
+	b.mu.Unlock()
+	if r := tell(b, page.Navigate, page.NavigateParams{URL: address}); r.ErrorText != "" && r.ErrorText != "net::ERR_HTTP_RESPONSE_CODE_FAILURE" {
+		b.t.Fatalf("%s: %s", address, r.ErrorText)
+	}
+	b.until("the page at "+address, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.loads > before
+	})
+}
+
+// evaluate runs an expression on the page, waits for what it promises, and returns that.
+func evaluate[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.tab, browserPatience)
+	defer cancel()
+	r, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, func(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }))
+	if err != nil {
+		b.t.Fatalf("%.200s: %v", expression, err)
+	}
+	return r
+}
+
+// until polls until ok, or fails the test.
+func (b *browser) until(what string, ok func() bool) {
+	b.t.Helper()
+	deadline := time.NewTimer(browserPatience)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			b.t.Fatalf("did not happen: %s", what)
+		case <-tick.C:
+		}
+	}
+}
