@@ -207,10 +207,10 @@ type progress struct {
 
 func (p *progress) one() {
 	if p.n == 0 {
-		p.at = time.Now()
+		p.at = time.Now() // real time: how long this takes
 	}
 	if p.n++; p.n%saysEvery == 0 {
-		fmt.Fprintf(os.Stderr, "%d lines %s after %v\n", p.n, p.what, time.Since(p.at).Round(time.Second))
+		fmt.Fprintf(os.Stderr, "%d lines %s after %v\n", p.n, p.what, time.Since(p.at).Round(time.Second)) // real time: the same
 	}
 }
 

@@ -338,7 +338,7 @@ func TestRule17SlowAndManyDoNotStopOthers(t *testing.T) {
 		t.Errorf("somebody who is signed in waited %v", slowest)
 	}
 	t.Logf("memory %d MiB before, %d MiB at most; slowest answer %v", before>>20, most>>20, slowest)
-	if bound := int64(320 << 20); !sut.Raced && most > bound || most-before > 400<<20 {
+	if bound := int64(320 << 20); !sut.Race && most > bound || most-before > 400<<20 {
 		t.Errorf("memory went from %d to %d MiB; want at most %d", before>>20, most>>20, bound>>20)
 	}
 	p.BeginSignIn(amir)

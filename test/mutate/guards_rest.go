@@ -64,7 +64,7 @@ var totpGuards = []guard{
 	},
 	{
 		Name: "totp: own-set recovery", Keeps: "a recovery code is one person's, of their last set",
-		File: totpDir + "codes.go", Old: `[]string{who.Portal, who.User, set, code} {`, New: `[]string{code} {`,
+		File: totpDir + "codes.go", Old: `salt := digest(who.Portal, who.User, set)`, New: `salt := digest()`,
 		Package: totpPackage, Test: "TestAHashBelongsToOneSetOfOnePerson",
 	},
 	{
@@ -234,7 +234,7 @@ var doorGuards = []guard{
 	{
 		Name: "gateway: Master Admins only", Keeps: "who is no admin sees and changes no settings",
 		File: gatewayDir + "desk.go", Old: `	if !s.Who.MasterAdmin {
-		return d.mastersOnly(ctx, s.Portal)
+		return d.mastersOnly(ctx, s)
 	}
 	return nil`, New: `	return nil`,
 		Package: e2ePackage, Test: "TestB06OnlyAMasterAdminSeesTheSettingsAndOthersAreToldWhoCan",

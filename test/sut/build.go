@@ -52,9 +52,6 @@ func Binary(tb testing.TB, name string) string {
 	return path
 }
 
-// Raced tells whether the product runs under the race detector, which takes several times the memory.
-const Raced = raceEnabled
-
 // Main runs the tests of a package and removes what [Binary] built: func TestMain(m *testing.M) { sut.Main(m) }.
 func Main(m *testing.M) {
 	code := m.Run()
