@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/store"
 )
@@ -103,7 +104,8 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 	}
 	s.Go(func(ctx context.Context) {
 		every(ctx, resealEvery, func() {
-			if err := r.Turn(ctx); err != nil && ctx.Err() == nil {
+			// A store that does not answer is told by itself.
+			if err := r.Turn(ctx); err != nil && ctx.Err() == nil && contract.CodeOf(err) != contract.Unavailable {
 				s.Log.Warn("stored values are not all under the new key yet", slog.Any("error", err))
 			}
 		})
