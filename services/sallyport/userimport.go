@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -220,7 +219,6 @@ type badFile struct {
 	file *os.File
 	to   io.Writer
 	seal func() error
-	mu   sync.Mutex
 }
 
 // openBad opens it, sealed where the file of people is. Without bad lines, or where they stop everything, there is none.
