@@ -206,9 +206,10 @@ type progress struct {
 
 func (p *progress) one() {
 	if p.n == 0 {
-		p.at = time.Now()
+		p.at = time.Now() // real time: how long the operator waits
 	}
 	if p.n++; p.n%saysEvery == 0 {
+		// real time: how long the operator waits
 		fmt.Fprintf(os.Stderr, "%d lines %s after %v\n", p.n, p.what, time.Since(p.at).Round(time.Second))
 	}
 }
