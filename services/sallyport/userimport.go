@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -207,10 +206,11 @@ type progress struct {
 
 func (p *progress) one() {
 	if p.n == 0 {
-		p.at = time.Now() // real time: how long this takes
+		p.at = time.Now() // real time: how long the operator waits
 	}
 	if p.n++; p.n%saysEvery == 0 {
-		fmt.Fprintf(os.Stderr, "%d lines %s after %v\n", p.n, p.what, time.Since(p.at).Round(time.Second)) // real time: the same
+		// real time: how long the operator waits
+		fmt.Fprintf(os.Stderr, "%d lines %s after %v\n", p.n, p.what, time.Since(p.at).Round(time.Second))
 	}
 }
 
@@ -220,7 +220,6 @@ type badFile struct {
 	file *os.File
 	to   io.Writer
 	seal func() error
-	mu   sync.Mutex
 }
 
 // openBad opens it, sealed where the file of people is. Without bad lines, or where they stop everything, there is none.
