@@ -309,7 +309,7 @@ func (h *house) submit(t testing.TB, p pages) sut.Answer {
 	return a
 }
 
-// at sends the same thing from many goroutines at the same moment.
+// atOnce does something from many goroutines at the same moment.
 func atOnce(n int, do func(i int)) {
 	var begin, done sync.WaitGroup
 	begin.Add(1)

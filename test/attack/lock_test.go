@@ -64,7 +64,7 @@ func TestRule08WhoLacksThePasswordLocksNobodyOut(t *testing.T) {
 	h := openHouse(t, map[string]string{"PASSWORD_LIMIT_ACCOUNT": "10/10m,20/1h,50/24h", "PASSWORD_LIMIT_NETWORK": "400/10m,600/1h,1000/24h"})
 	owner, mallory := h.add(t, contract.Internal, 1)[0], h.add(t, contract.Internal, 1)[0]
 	contact := h.add(t, contract.Organization, 1)[0]
-	session := owner.enrol(t)
+	owner.enrol(t)
 	contact.enrol(t)
 	owner.atHome(t, "before")
 	contact.atHome(t, "before")
@@ -130,13 +130,20 @@ func TestRule08WhoLacksThePasswordLocksNobodyOut(t *testing.T) {
 	}
 
 	// A stolen session without the password guesses no codes either, and its owner steps up from home.
-	session = owner.atHome(t, "a session")
+	h.Clock.Add(25 * time.Hour) // the passwords of before count no more
+	session := owner.atHome(t, "a session")
 	compared = h.compared()
+	judged := 0
 	for i := range 30 {
 		a := h.from(t, "192.0.2.66", http.MethodPost, "/v1/session/step-up", session, map[string]string{"password": fmt.Sprint("guess", i), "code": "123456"})
 		if v := verdict(a); !oneOf(v, "invalid_credentials", "rate_limited") {
 			t.Errorf("a step-up with a wrong password: %s", a)
+		} else if v == "invalid_credentials" {
+			judged++
 		}
+	}
+	if judged == 0 {
+		t.Error("no wrong password of a step-up was looked at: nothing was tried")
 	}
 	if n := h.compared() - compared; n != 0 {
 		t.Errorf("%d codes were compared in step-ups with wrong passwords", n)

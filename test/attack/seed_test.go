@@ -92,8 +92,12 @@ func TestRule04ASeedIsShownBeforeItsFirstCodeOnly(t *testing.T) {
 	}
 	// What others see meanwhile: a sign-in of the same person gets a seed of its own, which takes the place of the first.
 	for _, l := range []look{
-		{"POST", own.Path("/enrollment"), other.Token, ""}, {"POST", own.Path("/enrollment"), mallorys, ""}, {"POST", own.Path("/enrollment"), "", ""},
-		{"GET", own.Path(""), own.Token, ""}, {"GET", own.Path(""), mallorys, ""}, {"GET", "/sign-in/enroll/totp", "", mallorys},
+		{"POST", own.Path("/enrollment"), other.Token, ""},
+		{"POST", own.Path("/enrollment"), mallorys, ""},
+		{"POST", own.Path("/enrollment"), "", ""},
+		{"GET", own.Path(""), own.Token, ""},
+		{"GET", own.Path(""), mallorys, ""},
+		{"GET", "/sign-in/enroll/totp", "", mallorys},
 	} {
 		if a := h.seen(t, l); shows(t, string(a.Body), key) {
 			t.Errorf("%s %s shows the seed of another", l.method, l.path)
