@@ -103,7 +103,7 @@ func (g *gateway) confirmTOTP(ctx context.Context, s session, code secret.String
 	if err := g.flow.activate(ctx, made, code, s.ID); err != nil {
 		return session{}, secret.String{}, err
 	}
-	return g.sessions.rise(ctx, s, []string{s.Methods[0], "otp"})
+	return g.sessions.rise(ctx, s, []string{s.first(), "otp"})
 }
 
 // renameFactor gives a person's device another name; none at all is a name, too.

@@ -103,7 +103,7 @@ func (g *gateway) stepUpFields(c *fiber.Ctx, s session, enrolled bool, refusal *
 	if f.Provider, f.Proved, err = g.stepUpAt(c, s); err != nil {
 		return f, err
 	}
-	if s.Methods[0] == byPortal && !f.Proved {
+	if s.first() == byPortal && !f.Proved {
 		u, err := g.accounts.byID(c.UserContext(), s.account())
 		if err != nil {
 			return f, err

@@ -71,6 +71,14 @@ func (s session) account() contract.Account {
 	return contract.Account{Portal: s.Portal, User: s.User}
 }
 
+// first is the method of the first factor.
+func (s session) first() string {
+	if len(s.Methods) == 0 {
+		return "pwd"
+	}
+	return s.Methods[0]
+}
+
 // live tells whether the session may be used at now.
 func (s session) live(now time.Time) bool {
 	return now.Before(s.ExpiresAt) && now.Before(s.SeenAt.Add(sessionIdle))
