@@ -16,7 +16,7 @@ import (
 )
 
 // try gives an address and a password to the API.
-func try(c *sut.Client, email, password string) sut.Answer {
+func knock(c *sut.Client, email, password string) sut.Answer {
 	return c.Do("POST", "/v1/sign-ins", "", map[string]string{"email": email, "password": password})
 }
 
@@ -40,7 +40,7 @@ func TestRule09GuessingPasswords(t *testing.T) {
 		if i%2 == 1 {
 			from = p.From(fmt.Sprintf("2001:db8:0:%x::%x", i, i))
 		}
-		switch a := try(from, spellings[i%len(spellings)], "guess"); {
+		switch a := knock(from, spellings[i%len(spellings)], "guess"); {
 		case a.Is(http.StatusUnauthorized, "invalid_credentials"):
 			judged++
 		case !a.Is(http.StatusTooManyRequests, "rate_limited"):
@@ -50,7 +50,7 @@ func TestRule09GuessingPasswords(t *testing.T) {
 	if judged != 10 {
 		t.Errorf("%d guesses were looked at; the limit is 10 in ten minutes", judged)
 	}
-	sut.Expect(t, try(p.From("192.0.2.1"), amir, sut.DemoPassword), http.StatusTooManyRequests, "rate_limited")
+	sut.Expect(t, knock(p.From("192.0.2.1"), amir, sut.DemoPassword), http.StatusTooManyRequests, "rate_limited")
 	a := p.Do("POST", half.Path("/verify"), half.Token, map[string]string{"code": sut.WrongCode(t, key, p.Now())})
 	sut.Expect(t, a, http.StatusUnprocessableEntity, "invalid_code")
 	if left := a.Problem().AttemptsLeft; left == nil || *left != 4 {
@@ -154,7 +154,7 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 		g.cookies["sallyport_form"] = strings.Repeat("A", 26)
 		return g.post("/sign-in", "email", who.email, "password", who.password, "return", "/account?x=y")
 	}
-	api := func(who population) sut.Answer { return try(p.Client, who.email, who.password) }
+	api := func(who population) sut.Answer { return knock(p.Client, who.email, who.password) }
 	same("the API", api, http.StatusUnauthorized)
 	same("the page", page, http.StatusUnauthorized)
 	// The count is the address's: two doors have moved it. One more is looked at, for everybody the same.
@@ -313,7 +313,7 @@ func TestRule11TextsOnlyAfterTheRightPassword(t *testing.T) {
 	seen := len(p.Messages(""))
 	p.Advance(time.Hour)
 	for range 5 {
-		sut.Expect(t, try(p.Client, clara, "guess"), http.StatusUnauthorized, "invalid_credentials")
+		sut.Expect(t, knock(p.Client, clara, "guess"), http.StatusUnauthorized, "invalid_credentials")
 		newGuest(t, p).post("/sign-in", "email", clara, "password", "guess")
 	}
 	p.Advance(time.Hour)
