@@ -11,8 +11,8 @@ import (
 	"sallyport/test/sut"
 )
 
-// person is somebody as an admin sees them.
-type person struct {
+// listed is somebody as an admin sees them.
+type listed struct {
 	sut.User
 	Disabled bool `json:"disabled"`
 }
@@ -21,16 +21,16 @@ type person struct {
 func all(t *testing.T, c *sut.Client, session, query string) []string {
 	t.Helper()
 	var out []string
-	for _, i := range sut.Want[struct{ Items []person }](t, http.StatusOK, c.Do("GET", "/v1/admin/users?"+query, session, nil)).Items {
+	for _, i := range sut.Want[struct{ Items []listed }](t, http.StatusOK, c.Do("GET", "/v1/admin/users?"+query, session, nil)).Items {
 		out = append(out, i.Email)
 	}
 	return out
 }
 
 // look is a person as a Master Admin sees them.
-func look(t *testing.T, p *sut.Product, master, id string) person {
+func look(t *testing.T, p *sut.Product, master, id string) listed {
 	t.Helper()
-	return sut.Want[person](t, http.StatusOK, p.Do("GET", "/v1/admin/users/"+id, master, nil))
+	return sut.Want[listed](t, http.StatusOK, p.Do("GET", "/v1/admin/users/"+id, master, nil))
 }
 
 // TestRule14AnOrganizationsAdminHasThatOrganization is Olga of Acme, who tries everything on people of another
@@ -44,7 +44,7 @@ func TestRule14AnOrganizationsAdminHasThatOrganization(t *testing.T) {
 	gretas := p.SignInSMS(greta, gretaPhone)
 	p.EnrolSMS(olga, olgaPhone)
 	owner := p.SignInSMS(olga, olgaPhone)
-	before := map[string]person{}
+	before := map[string]listed{}
 	ids := []string{gretaID, amirID, adaID, svenID, olgaID, claraID}
 	for _, id := range ids {
 		before[id] = look(t, p, master, id)
@@ -114,7 +114,7 @@ func TestRule14AnOrganizationsAdminHasThatOrganization(t *testing.T) {
 		"organization=Acme&organization=Globex", "organization=%25", "organization=Acme%00Globex", "cursor=" + url.QueryEscape(whole.Next), "query=.*", "query[$ne]=x", "organization[$ne]=Acme", "audience=internal&query=admin",
 	} {
 		a := p.Do("GET", "/v1/admin/users?"+query, owner, nil)
-		for _, i := range sut.Want[struct{ Items []person }](t, a.Status, a).Items {
+		for _, i := range sut.Want[struct{ Items []listed }](t, a.Status, a).Items {
 			if !slices.Contains(acme, i.Email) {
 				t.Errorf("?%s shows %s", query, i.Email)
 			}
@@ -193,14 +193,14 @@ func TestRule14NobodyWritesWhatIsNotAsked(t *testing.T) {
 	if got := a.post("/admin/users/"+amirID+"/edit", "name", was.Name, "email", was.Email, "audience", "organization", "organization", "Acme", "federated", "1", "password", "x", "id", adaID, "portal", "south", "disabled", "1"); got.Status != http.StatusSeeOther {
 		t.Errorf("the form: status %d", got.Status)
 	}
-	for id, want := range map[string]person{amirID: was, adaID: wasAda} {
+	for id, want := range map[string]listed{amirID: was, adaID: wasAda} {
 		now := look(t, p, master, id)
 		now.Factors, want.Factors = nil, nil // the device's name was theirs to change
 		if fmt.Sprint(now) != fmt.Sprint(want) {
 			t.Errorf("%s became %+v, was %+v", id, now, want)
 		}
 	}
-	if got := sut.Want[person](t, http.StatusOK, p.Do("PATCH", "/v1/admin/users/"+amirID, master, map[string]any{"name": "Amir Changed"})); got.Name != "Amir Changed" {
+	if got := sut.Want[listed](t, http.StatusOK, p.Do("PATCH", "/v1/admin/users/"+amirID, master, map[string]any{"name": "Amir Changed"})); got.Name != "Amir Changed" {
 		t.Errorf("what may be changed was not: %+v", got)
 	}
 }

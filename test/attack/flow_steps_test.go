@@ -126,7 +126,7 @@ func (c *crew) verifyWith(f *flow, token, typed string) {
 		return
 	}
 	target := c.flowOf(token)
-	if target != f && how != page {
+	if target != f && how != asPage {
 		target = nil
 	}
 	j := judged{what: "verify", a: a, how: how, typed: typed, in: handedOut(a) != "", must: true}
@@ -194,7 +194,7 @@ func (c *crew) confirmWith(f *flow, token, typed string) {
 		return
 	}
 	target := c.flowOf(token)
-	if target != f && how != page {
+	if target != f && how != asPage {
 		target = nil
 	}
 	j := judged{what: "confirm app", a: a, how: how, typed: typed, in: handedOut(a) != "", must: true}
@@ -203,7 +203,7 @@ func (c *crew) confirmWith(f *flow, token, typed string) {
 		if target.of.sms {
 			var s sut.SignIn
 			j.what = "confirm phone"
-			j.in = j.in || a.Status == http.StatusOK && how != page && a.Decode(&s) == nil && s.Status == "relogin" || strings.Contains(a.Header.Get("Location"), "notice=confirmed")
+			j.in = j.in || a.Status == http.StatusOK && how != asPage && a.Decode(&s) == nil && s.Status == "relogin" || strings.Contains(a.Header.Get("Location"), "notice=confirmed")
 		}
 	}
 	if !c.judge(j) {
@@ -240,7 +240,7 @@ func (c *crew) skip(f *flow) {
 		return
 	}
 	target := c.flowOf(token)
-	if target != f && how != page {
+	if target != f && how != asPage {
 		target = nil
 	}
 	may := target != nil && target.maySkip(c.now)

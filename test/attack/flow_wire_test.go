@@ -29,22 +29,22 @@ type wire struct {
 type style string
 
 const (
-	usual style = "usual"
-	page  style = "page"
+	usual  style = "usual"
+	asPage style = "page"
 	// odd requests mean the same to a lax server, or nothing to a strict one: what comes of them the model allows, or not.
 	odd style = "odd"
 	// half of a request is nothing: it must change nothing.
 	half style = "half"
 )
 
-func (s style) usual() bool { return s == usual || s == page }
+func (s style) usual() bool { return s == usual || s == asPage }
 
 // play sends a request in some style; sent is false where no answer can be judged.
 func (c *crew) play(w wire, form *pages) (a sut.Answer, how style, sent bool) {
 	n := c.rand.IntN(100)
 	switch {
 	case n < 15 && form != nil:
-		how = page
+		how = asPage
 		a = c.h.submit(c.t, *form)
 		sent = a.Status != 0
 	case n < 35:

@@ -86,7 +86,7 @@ func (h *hunter) hides(what, value string, shown ...func(string) bool) {
 	}
 	q := &quarry{what, shown}
 	h.known[value] = q
-	for spelled, bytes := range spellings(value) {
+	for spelled, bytes := range writings(value) {
 		h.needles[bytes[:fewest]] = append(h.needles[bytes[:fewest]], needle{q, spelled, bytes, onlyDigits(bytes)})
 		h.starts[int(bytes[0])<<8|int(bytes[1])] = true
 	}
@@ -99,8 +99,8 @@ func (h *hunter) hidesGuessable(what, value string, shown ...func(string) bool) 
 	h.hides("the plain hash of "+what, string(sum[:]), shown...)
 }
 
-// spellings are the ways to write a value, by name; none is shorter than fewest.
-func spellings(value string) map[string]string {
+// writings are the ways to write a value, by name; none is shorter than fewest.
+func writings(value string) map[string]string {
 	all := map[string]string{"as it is": value}
 	add := func(name, s string) {
 		for _, known := range all {
@@ -210,7 +210,7 @@ func (h *hunter) seen(value string) []string {
 // something only if it finds what is there.
 func TestTheHunterSees(t *testing.T) {
 	for _, value := range []string{"K7ZQ2M", "a \"quoted\" & <pointed> päss+wörd/%", "\x00\x01\xfe\xffseed bytes \x80", "+17015550000", "704158"} {
-		for name, spelled := range spellings(value) {
+		for name, spelled := range writings(value) {
 			for _, noise := range [][2]string{{"", ""}, {strings.Repeat(`{"time":"2026-01-02T03:04:05.123456Z","took":704}`, 50) + `"`, `"` + strings.Repeat("\x00\xffzz", 40)}} {
 				h := newHunter()
 				h.hides("the value", value, standsIn("the one place"))

@@ -185,21 +185,21 @@ func (r *run) authenticators() {
 	}
 	e := begin(s.Path("/enrollment"), s.Token)
 	begin(s.Path("/enrollment"), s.Token)
-	r.Do("POST", s.Path("/enrollment/confirm"), s.Token, codeIs(noCode()))
+	r.Do("POST", s.Path("/enrollment/confirm"), s.Token, codeIs(anyCode()))
 	done := sut.Want[sut.SignIn](t, 200, r.Do("POST", s.Path("/enrollment/confirm"), s.Token, map[string]string{"code": r.Code(e.Key), "label": "Pixel 9"}))
 	s = r.BeginSignIn(admin)
 	for range 3 {
-		r.Do("POST", s.Path("/verify"), s.Token, codeIs(noCode()))
+		r.Do("POST", s.Path("/verify"), s.Token, codeIs(anyCode()))
 	}
 	r.Do("POST", s.Path("/verify"), s.Token, codeIs(sut.CodeAt(t, e.Key, r.Now().Add(10*time.Minute)))) // a clock that is off
 	token := r.Verify(s, r.Code(e.Key)).Session.Token
-	r.Do("POST", "/v1/session/step-up", token, map[string]string{"password": "wrong " + sut.DemoPassword, "code": noCode()})
+	r.Do("POST", "/v1/session/step-up", token, map[string]string{"password": "wrong " + sut.DemoPassword, "code": anyCode()})
 	r.StepUp(token, e.Key)
 	type codes struct{ Codes []string }
 	r.Do("POST", "/v1/account/recovery-codes", token, nil)
 	all := sut.Want[codes](t, 200, r.Do("POST", "/v1/account/recovery-codes", token, nil))
 	next := sut.Want[sut.Enrollment](t, 201, r.Do("POST", "/v1/account/factors/totp", token, nil))
-	r.Do("POST", "/v1/account/factors/totp/confirm", token, codeIs(noCode()))
+	r.Do("POST", "/v1/account/factors/totp/confirm", token, codeIs(anyCode()))
 	sut.Expect(t, r.Do("POST", "/v1/account/factors/totp/confirm", token, codeIs(r.Code(next.Key))), 200, "")
 	s = r.BeginSignIn(admin)
 	r.Do("POST", s.Path("/recover"), s.Token, map[string]string{"recovery_code": "QZ7K-22MB-XR4T-9WPL"})
@@ -215,7 +215,7 @@ func (r *run) authenticators() {
 	v.at("/sign-in/enroll")
 	v.post("/sign-in/enroll/start", url.Values{})
 	key := strings.ReplaceAll(keyOnPage.FindString(v.body), " ", "")
-	v.post("/sign-in/enroll/confirm", url.Values{"code": {noCode()}})
+	v.post("/sign-in/enroll/confirm", url.Values{"code": {anyCode()}})
 	c := r.Code(key)
 	v.post("/sign-in/enroll/confirm", url.Values{"code": {c[:3] + " " + c[3:]}})
 	r.h.hidesGuessable("a code typed in two groups", c)
@@ -236,8 +236,8 @@ func (r *run) authenticators() {
 	r.session, r.key = done.Session.Token, e.Key
 }
 
-// noCode is one that nobody has, and that looks like none of another test's.
-func noCode() string {
+// anyCode is one that nobody has, and that looks like none of another test's.
+func anyCode() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return fmt.Sprintf("%06d", (uint32(b[0])<<16|uint32(b[1])<<8|uint32(b[2]))%1_000_000)
@@ -267,7 +267,7 @@ func (r *run) texts() {
 	r.Advance(time.Minute)
 	sut.Want[sut.SignIn](t, 200, r.Do("POST", s.Path("/resend"), s.Token, nil))
 	c := r.LastCode(number)
-	r.Do("POST", s.Path("/enrollment/confirm"), s.Token, codeIs(noCode()))
+	r.Do("POST", s.Path("/enrollment/confirm"), s.Token, codeIs(anyCode()))
 	sut.Want[sut.SignIn](t, 200, r.Do("POST", s.Path("/enrollment/confirm"), s.Token, codeIs(c)))
 	for _, mode := range []string{"throttle", "error500", "reset", "hang", "accepted_500", "opted_out", "spend_limit", "credentials", "signature"} {
 		r.Advance(15 * time.Minute)
@@ -284,7 +284,7 @@ func (r *run) texts() {
 	seen = len(r.Messages(number))
 	sut.Want[sut.SignIn](t, 200, r.Do("POST", s.Path("/resend"), s.Token, nil))
 	c = r.CodeAfter(number, seen)
-	r.Do("POST", s.Path("/verify"), s.Token, codeIs(noCode()))
+	r.Do("POST", s.Path("/verify"), s.Token, codeIs(anyCode()))
 	contact := r.Verify(s, c)
 	r.Do("GET", "/v1/account", contact.Session.Token, nil)
 
@@ -296,7 +296,7 @@ func (r *run) texts() {
 	v.post("/sign-in/enroll/phone", url.Values{"phone": {"701.555.826"}})
 	v.post("/sign-in/enroll/phone", url.Values{"phone": {"+1-701-555-8347"}})
 	r.LastCode("+17015558347")
-	v.post("/sign-in/enroll/confirm", url.Values{"code": {noCode()}})
+	v.post("/sign-in/enroll/confirm", url.Values{"code": {anyCode()}})
 	for _, path := range []string{"/sign-in/code", "/sign-in/help", "/sign-in/status", "/sign-in/enroll/sms"} {
 		v.get(path)
 	}

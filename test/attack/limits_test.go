@@ -234,7 +234,7 @@ var valid = map[string]string{
 
 // bodiless are the unsafe routes of the API that take none.
 var bodiless = []string{
-	"POST /v1/sign-ins/:id/enrollment/skip", "POST /v1/sign-ins/:id/resend", "POST /v1/session/step-up/send", "POST /v1/account/factors/totp",
+	"POST /v1/sign-ins/:id/enrollment/skip", "POST /v1/sign-ins/:id/resend", "POST /v1/sign-ins/:id/redeem", "POST /v1/session/step-up/send", "POST /v1/account/factors/totp",
 	"POST /v1/account/factors/sms/enable", "POST /v1/account/recovery-codes", "POST /v1/admin/users/:id/password-link",
 }
 

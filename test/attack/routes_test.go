@@ -46,7 +46,7 @@ func routeTable(t *testing.T) []gateway.Route {
 
 // What a guard may say.
 const (
-	in        = "in"
+	admitted  = "in"
 	noSession = "unauthenticated"
 	notThis   = "forbidden"
 	noStepUp  = "step_up_required"
@@ -66,11 +66,16 @@ type who struct {
 // guards are the names of the route table, for who holds what lets them through.
 const (
 	gOpen, gSignIn, gSession, gAnyAdmin, gMaster, gStepUp = "open", "token of the sign-in", "session", "admin of the portal or of an organization", "Master Admin", "Master Admin with step-up"
+	// With an API key they are another's matter: nobody here has one.
+	gDoor, gSignInOrKey, gKey = "open, or API key for the portal door", "token of the sign-in, or API key of its portal", "API key"
 )
 
 // answers says what somebody meets at the guards that ask for a session, from the weakest to the strongest.
 func answers(session, anyAdmin, master, stepUp string) map[string]string {
-	return map[string]string{gOpen: in, gSignIn: noSession, gSession: session, gAnyAdmin: anyAdmin, gMaster: master, gStepUp: stepUp}
+	return map[string]string{
+		gOpen: admitted, gDoor: admitted, gSignIn: noSession, gSignInOrKey: noSession, gKey: noSession,
+		gSession: session, gAnyAdmin: anyAdmin, gMaster: master, gStepUp: stepUp,
+	}
 }
 
 // ends are the routes that end the session they are called with: they come last.
@@ -104,7 +109,7 @@ func TestRule14EveryRouteIsGuarded(t *testing.T) {
 	half, another := p.BeginSignIn(ada), p.BeginSignIn(ada)
 	disguise := strings.Replace(half.Token, "si_", "se_", 1)
 	signInsOwn := answers(noSession, noSession, noSession, noSession)
-	signInsOwn[gSignIn] = in
+	signInsOwn[gSignIn], signInsOwn[gSignInOrKey] = admitted, admitted
 	for _, w := range []who{
 		{"nobody", p.Client, "", "", "", "", answers(noSession, noSession, noSession, noSession)},
 		{"a half-done sign-in", p.Client, "", half.Token, half.Token, half.Token, signInsOwn},
@@ -112,14 +117,14 @@ func TestRule14EveryRouteIsGuarded(t *testing.T) {
 		{"another sign-in", p.Client, "", another.Token, another.Token, "", answers(noSession, noSession, noSession, noSession)},
 		{"another portal's Master Admin", p.Client, "", other, other, "", answers(noSession, noSession, noSession, noSession)},
 		{"a Master Admin at another portal", south, southHost, master, master, "", answers(noSession, noSession, noSession, noSession)},
-		{"a user", p.Client, "", user, user2, "", answers(in, notThis, notThis, notThis)},
-		{"an organization's admin", p.Client, "", owner, owner2, "", answers(in, in, notThis, notThis)},
-		{"a Master Admin", p.Client, "", master, master2, "", answers(in, in, in, noStepUp)},
-		{"a Master Admin who stepped up", p.Client, "", strong, strong2, "", answers(in, in, in, in)},
+		{"a user", p.Client, "", user, user2, "", answers(admitted, notThis, notThis, notThis)},
+		{"an organization's admin", p.Client, "", owner, owner2, "", answers(admitted, admitted, notThis, notThis)},
+		{"a Master Admin", p.Client, "", master, master2, "", answers(admitted, admitted, admitted, noStepUp)},
+		{"a Master Admin who stepped up", p.Client, "", strong, strong2, "", answers(admitted, admitted, admitted, admitted)},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			for _, r := range table {
-				if w.says[gSession] == in && slices.Contains(endOthers, r.Method+" "+r.Path) {
+				if w.says[gSession] == admitted && slices.Contains(endOthers, r.Method+" "+r.Path) {
 					continue // those who follow need their sessions
 				}
 				if strings.HasPrefix(r.Path, "/v1/") {
@@ -136,13 +141,13 @@ func TestRule14EveryRouteIsGuarded(t *testing.T) {
 // at is an address of a route. Nobody has the ids in it, but for the sign-in's.
 func at(r gateway.Route, signIn string) string {
 	return strings.NewReplacer(
-		"/sign-ins/:id", "/sign-ins/"+signIn, ":id/:ask", "nobody/reset", ":id", "nobody", ":factor", "fax", ":token", "x.y", ":name", "none.css", ":provider", "none",
+		"/sign-ins/:id", "/sign-ins/"+signIn, ":id/:ask", "nobody/reset", ":id", "nobody", ":factor", "fax", ":token", "x.y", ":name", "none.css", ":ticket", "none", ":provider", "none",
 	).Replace(r.Path)
 }
 
-// bodies are for the routes that look at them before they look at the token: it is in the body's own language that the
+// routeBodies are for the routes that look at them before they look at the token: it is in the body's own language that the
 // refusal must come.
-var bodies = map[string]any{
+var routeBodies = map[string]any{
 	"POST /v1/sign-ins/:id/enrollment":         map[string]string{"factor": "totp"},
 	"POST /v1/sign-ins/:id/enrollment/confirm": map[string]string{"code": "no code"},
 	"POST /v1/sign-ins/:id/verify":             map[string]string{"code": "no code"},
@@ -156,7 +161,7 @@ func (w who) tryAPI(t *testing.T, r gateway.Route, half sut.SignIn) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		body = struct{}{}
 	}
-	if valid, ok := bodies[r.Method+" "+r.Path]; ok {
+	if valid, ok := routeBodies[r.Method+" "+r.Path]; ok {
 		body = valid
 	}
 	path := at(r, half.ID)
@@ -166,7 +171,7 @@ func (w who) tryAPI(t *testing.T, r gateway.Route, half sut.SignIn) {
 		got = map[int]string{http.StatusUnauthorized: noSession, http.StatusForbidden: notThis}[a.Status]
 	}
 	switch {
-	case want == in:
+	case want == admitted:
 		// What comes after the guard may say no; it says so in other words.
 		if got == noSession || got == notThis && r.Guard != gSession || a.Status >= 500 {
 			t.Errorf("%s; the guard lets them in", a)
@@ -179,7 +184,7 @@ func (w who) tryAPI(t *testing.T, r gateway.Route, half sut.SignIn) {
 // tryPage uses a page, with the token of forms.
 func (w who) tryPage(t *testing.T, p *sut.Product, r gateway.Route) {
 	t.Helper()
-	if w.says[gSession] != in && r.Method+" "+r.Path == "POST /sign-out" {
+	if w.says[gSession] != admitted && r.Method+" "+r.Path == "POST /sign-out" {
 		return // it ends what a token is for, wherever: who holds it may
 	}
 	g := newGuest(t, p)
@@ -195,7 +200,7 @@ func (w who) tryPage(t *testing.T, p *sut.Product, r gateway.Route) {
 		kind, body = formType, g.form()
 	}
 	a := g.do(r.Method, at(r, ""), kind, body)
-	got, to := in, a.Header.Get("Location")
+	got, to := admitted, a.Header.Get("Location")
 	path, _, _ := strings.Cut(to, "?")
 	switch {
 	case path == "/sign-in" && r.Path != "/sign-out" && r.Path != "/sign-in/cancel", r.Path == "/sign-in/status" && strings.Contains(string(a.Body), `"expired":true`):
@@ -206,16 +211,16 @@ func (w who) tryPage(t *testing.T, p *sut.Product, r gateway.Route) {
 	want := w.says[r.Guard]
 	switch r.Path {
 	case "/sign-in/cancel":
-		want = in // it forgets a cookie, and asks nobody
+		want = admitted // it forgets a cookie, and asks nobody
 	case "/sign-in/callback":
-		got = in // nobody has set out: they begin again
+		got = admitted // nobody has set out: they begin again
 	case "/sign-in/status":
 		if r.Method == http.MethodHead {
 			return // says nothing
 		}
 	}
 	// Who is asked for their proof, or told why not, is through the guard; the others are told who is an admin.
-	explained := want == in && got == notThis && r.Guard == gSession
+	explained := want == admitted && got == notThis && r.Guard == gSession
 	if got != want && !explained || a.Status >= 500 || a.Status == http.StatusMethodNotAllowed {
 		t.Errorf("%s %s: status %d, to %q: %s; want %s", r.Method, at(r, ""), a.Status, to, got, want)
 	}

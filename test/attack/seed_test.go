@@ -14,11 +14,11 @@ import (
 	"sallyport/test/sut"
 )
 
-// look is a request that might show something.
-type look struct{ method, path, token, cookie string }
+// peek is a request that might show something.
+type peek struct{ method, path, token, cookie string }
 
-// seen sends a look, as an API call with a token or as a page with cookies.
-func (h *house) seen(t testing.TB, l look) sut.Answer {
+// seen sends a peek, as an API call with a token or as a page with cookies.
+func (h *house) seen(t testing.TB, l peek) sut.Answer {
 	t.Helper()
 	if strings.HasPrefix(l.path, "/v1/") {
 		var body any
@@ -87,11 +87,11 @@ func TestRule04ASeedIsShownBeforeItsFirstCodeOnly(t *testing.T) {
 	if again := begun(own); again != key {
 		t.Errorf("asked again, the same sign-in sees another seed")
 	}
-	if page := h.seen(t, look{"GET", "/sign-in/enroll/totp", own.Token, ""}); !shows(t, string(page.Body), key) {
+	if page := h.seen(t, peek{"GET", "/sign-in/enroll/totp", own.Token, ""}); !shows(t, string(page.Body), key) {
 		t.Errorf("the page of the sign-in does not show the key, so that nothing below means anything: %s", page)
 	}
 	// What others see meanwhile: a sign-in of the same person gets a seed of its own, which takes the place of the first.
-	for _, l := range []look{
+	for _, l := range []peek{
 		{"POST", own.Path("/enrollment"), other.Token, ""},
 		{"POST", own.Path("/enrollment"), mallorys, ""},
 		{"POST", own.Path("/enrollment"), "", ""},
@@ -116,20 +116,20 @@ func TestRule04ASeedIsShownBeforeItsFirstCodeOnly(t *testing.T) {
 	if replacement.Key == p.key {
 		t.Error("the profile page shows the seed that is in use")
 	}
-	var looks []look
+	var looks []peek
 	for _, s := range []sut.SignIn{own, other, third} {
 		looks = append(looks,
-			look{"GET", s.Path(""), s.Token, ""}, look{"POST", s.Path("/enrollment"), s.Token, ""}, look{"POST", s.Path("/enrollment/confirm"), s.Token, ""},
-			look{"GET", "/sign-in/enroll/totp", s.Token, session}, look{"GET", "/sign-in/enroll", s.Token, session}, look{"POST", "/sign-in/enroll/start", s.Token, session},
-			look{"POST", "/sign-in/enroll/confirm", s.Token, ""}, look{"GET", "/sign-in/code", s.Token, ""}, look{"GET", "/sign-in/help", s.Token, ""},
-			look{"GET", "/sign-in/status", s.Token, ""}, look{"GET", "/sign-in/done", s.Token, session},
+			peek{"GET", s.Path(""), s.Token, ""}, peek{"POST", s.Path("/enrollment"), s.Token, ""}, peek{"POST", s.Path("/enrollment/confirm"), s.Token, ""},
+			peek{"GET", "/sign-in/enroll/totp", s.Token, session}, peek{"GET", "/sign-in/enroll", s.Token, session}, peek{"POST", "/sign-in/enroll/start", s.Token, session},
+			peek{"POST", "/sign-in/enroll/confirm", s.Token, ""}, peek{"GET", "/sign-in/code", s.Token, ""}, peek{"GET", "/sign-in/help", s.Token, ""},
+			peek{"GET", "/sign-in/status", s.Token, ""}, peek{"GET", "/sign-in/done", s.Token, session},
 		)
 	}
 	for _, s := range []string{session, mallorys} {
 		looks = append(looks,
-			look{"GET", "/v1/account", s, ""}, look{"GET", "/v1/session", s, ""}, look{"POST", "/v1/account/factors/totp", s, ""}, look{"GET", "/v1/account/sessions", s, ""},
-			look{"GET", "/account", "", s}, look{"GET", "/account/factors/totp", "", s}, look{"POST", "/account/factors/totp", "", s}, look{"POST", "/account/factors/totp/confirm", "", s},
-			look{"GET", "/admin/users/" + p.user, "", s},
+			peek{"GET", "/v1/account", s, ""}, peek{"GET", "/v1/session", s, ""}, peek{"POST", "/v1/account/factors/totp", s, ""}, peek{"GET", "/v1/account/sessions", s, ""},
+			peek{"GET", "/account", "", s}, peek{"GET", "/account/factors/totp", "", s}, peek{"POST", "/account/factors/totp", "", s}, peek{"POST", "/account/factors/totp/confirm", "", s},
+			peek{"GET", "/admin/users/" + p.user, "", s},
 		)
 	}
 	answered := 0

@@ -49,7 +49,7 @@ func (w *witness) sees(req *http.Request, a sut.Answer) {
 	if strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
 		kind = "page"
 	}
-	w.last = fmt.Sprintf("%s %d of %s %s", kind, w.n, req.Method, plain(req.URL.Path))
+	w.last = fmt.Sprintf("%s %d of %s %s", kind, w.n, req.Method, flat(req.URL.Path))
 	var head strings.Builder
 	for name, values := range a.Header {
 		fmt.Fprintf(&head, "%s: %s\n", name, strings.Join(values, "\n"))
@@ -106,8 +106,8 @@ func (w *witness) page(path, body string) {
 	}
 }
 
-// plain is a path without the token that may stand in it.
-func plain(path string) string {
+// flat is a path without the token that may stand in it.
+func flat(path string) string {
 	if strings.HasPrefix(path, "/welcome/") {
 		return "/welcome/…"
 	}
