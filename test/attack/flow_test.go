@@ -300,8 +300,9 @@ func (c *crew) opens(token string, of *soul, proven bool) {
 		v.proven = c.now
 	}
 	if c.chance(90) {
-		c.passes = append(c.passes, v)
-		c.passes = c.passes[max(0, len(c.passes)-12):]
+		if c.passes = append(c.passes, v); len(c.passes) > 12 {
+			c.passes, c.replays = c.passes[1:], nil // whose session it was, nobody remembers
+		}
 	}
 }
 
@@ -345,7 +346,7 @@ func (c *crew) begin(p *soul) {
 		c.opens(s.Session.Token, p, false)
 	}
 	if c.flows = append(c.flows, f); len(c.flows) > 15 {
-		c.flows = c.flows[1:]
+		c.flows, c.replays = c.flows[1:], nil
 	}
 	if s.Delivery == "queued" && want == "challenge" {
 		c.arrives(f)

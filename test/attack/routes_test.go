@@ -214,6 +214,8 @@ func (w who) tryPage(t *testing.T, p *sut.Product, r gateway.Route) {
 		want = admitted // it forgets a cookie, and asks nobody
 	case "/sign-in/callback":
 		got = admitted // nobody has set out: they begin again
+	case "/sign-in/back":
+		want = noSession // a sign-in that no portal began has nowhere to go back to
 	case "/sign-in/status":
 		if r.Method == http.MethodHead {
 			return // says nothing
