@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +128,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}
 	if s.MongoDBName == "" {
-		s.MongoDBName = "sallyport_" + strings.ReplaceAll(string(name), "-", "_")
+		s.MongoDBName = store.Database(name)
 	}
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"service": string(name)}, env.Metrics)
 	ctx, cancel := context.WithTimeout(ctx, s.StartTimeout)

@@ -221,14 +221,20 @@ func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (b
 	return r.DeletedCount > 0, nil
 }
 
-// Query finds documents in the order of sort, at most limit. For lists and sweeps; each query has an index, made of the
-// fields that filter sets equal, then those of sort. A page after the last document of the page before is a range on
+// Query finds documents in the order of sort, at most limit; nil is every document, and any order. For lists and sweeps;
+// each query has an index, made of the fields that filter sets equal, then those of sort. A page after the last document of the page before is a range on
 // the fields of sort; after two of them, {a: {$gte: x}, $or: [{a: {$gt: x}}, {b: {$gt: y}}]}, which an index serves,
 // where an $or alone would be read from the beginning. On the embedded store the fields must be scalars other than
 // doubles in all documents, or each query reads the whole collection.
 func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
+	if filter == nil {
+		filter = bson.D{}
+	}
+	if sort == nil {
+		sort = bson.D{}
+	}
 	cur, err := c.c.Find(ctx, filter, options.Find().SetSort(sort).SetLimit(limit))
 	if err != nil {
 		return nil, c.fault("query", err)

@@ -24,7 +24,7 @@ func (e *examiner) documents(ctx context.Context) []findings {
 	defer func() { _ = e.vault.close() }() // it was only read
 	bound, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
-	db, err := store.Connect(bound, store.Options{URI: e.vault.uri, Database: database(contract.Policy), Name: "sallyport", Log: e.vault.log})
+	db, err := store.Connect(bound, store.Options{URI: e.vault.uri, Database: store.Database(contract.Policy), Name: "sallyport", Log: e.vault.log})
 	if err != nil {
 		f.fail(remedy, "%v; portals and audit log were not looked at.", err)
 		return []findings{f}

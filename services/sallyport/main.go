@@ -21,6 +21,7 @@ type commands struct {
 	Provision   provisionCommand   `cmd:"" help:"Make keys, passwords and certificates for parts that run apart, on Compose, Kubernetes or machines of their own."`
 	NATSConf    natsConfCommand    `cmd:"" name:"nats-conf" help:"Print users and permissions for a NATS server of your own."`
 	NATSPrepare natsPrepareCommand `cmd:"" name:"nats-prepare" help:"Make the streams, buckets and consumers on a NATS server of your own."`
+	MongoInit   mongoInitCommand   `cmd:"" name:"mongo-init" help:"Print a mongosh script that makes the users of a MongoDB of your own."`
 
 	Portal portalCommands `cmd:"" help:"The portals of this installation."`
 	Admin  adminCommands  `cmd:"" help:"Master Admins of a portal."`

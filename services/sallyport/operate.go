@@ -193,17 +193,12 @@ func locked(path string) (bool, error) {
 func (v *vault) db(ctx context.Context, s contract.Service) (*store.DB, error) {
 	bound, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	db, err := store.Connect(bound, store.Options{URI: v.uri, Database: database(s), Name: "sallyport", Log: v.log})
+	db, err := store.Connect(bound, store.Options{URI: v.uri, Database: store.Database(s), Name: "sallyport", Log: v.log})
 	if err != nil {
 		return nil, err
 	}
 	v.dbs = append(v.dbs, db)
 	return db, nil
-}
-
-// database is the name that a service gives its database.
-func database(s contract.Service) string {
-	return "sallyport_" + strings.ReplaceAll(string(s), "-", "_")
 }
 
 // policy opens what policy-svc does for an operator.

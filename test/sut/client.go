@@ -20,6 +20,14 @@ type Client struct {
 	host string // instead of that of base, if any
 	from string // what X-Forwarded-For says, if anything
 	http *http.Client
+	see  func(*http.Request, Answer)
+}
+
+// Watched is a client that shows every request with its answer to see, which is called from the caller's goroutine.
+func (c *Client) Watched(see func(*http.Request, Answer)) *Client {
+	watched := *c
+	watched.see = see
+	return &watched
 }
 
 // At is a client of the portal at a host, wherever the connection goes.
@@ -113,9 +121,13 @@ func (c *Client) Send(req *http.Request) (Answer, error) {
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end below
 	raw, err := io.ReadAll(resp.Body)
-	return Answer{
+	a := Answer{
 		Method: req.Method, Path: req.URL.Path, Status: resp.StatusCode, Header: resp.Header, Body: raw, Took: time.Since(begun),
-	}, err
+	}
+	if c.see != nil {
+		c.see(req, a)
+	}
+	return a, err
 }
 
 // String is the answer for a failure message. It is a test's, and may show what a log must not.

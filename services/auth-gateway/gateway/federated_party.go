@@ -187,7 +187,7 @@ func (r *parties) redeem(ctx context.Context, d *description, c *oauth2.Config, 
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode < http.StatusInternalServerError:
-		return claims{}, turnBack(endedUntrusted, fmt.Sprintf("the provider did not take the code: %d %.40s", refused.Response.StatusCode, refused.ErrorCode))
+		return claims{}, turnBack(endedUntrusted, fmt.Sprintf("the provider did not take the code: %d %s", refused.Response.StatusCode, tokenError(refused.ErrorCode)))
 	case err != nil:
 		var network net.Error
 		if errors.As(err, &network) || refused != nil {
@@ -218,6 +218,18 @@ func (r *parties) redeem(ctx context.Context, d *description, c *oauth2.Config, 
 		return said, nil
 	}
 	return r.askMore(ctx, d, token, said)
+}
+
+// tokenErrors are why a provider gives no token (RFC 6749, 5.2).
+var tokenErrors = []string{"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
+
+// tokenError is a provider's error as it may be logged. A text of its own could repeat what the request held: the code,
+// the client secret.
+func tokenError(code string) string {
+	if slices.Contains(tokenErrors, code) {
+		return code
+	}
+	return "with an error that is no standard one"
 }
 
 // askMore asks the provider for the person's address and name, where its ID token does not have them: OpenID Connect
