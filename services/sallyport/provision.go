@@ -15,6 +15,7 @@ import (
 
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/seal"
+	"sallyport/pkg/store"
 )
 
 // provisionCommand is `sallyport provision`.
@@ -46,8 +47,7 @@ func (c *provisionCommand) Run() error {
 	if err := c.make(); err != nil {
 		return fmt.Errorf("--dir %s: %w", c.Dir, err)
 	}
-	fmt.Printf("Keys, passwords and certificates are in %s. Back up %s and %s: without the keys nothing that is kept can be opened.\n",
-		c.Dir, filepath.Join(c.Dir, "keys"), filepath.Join(c.Dir, "ca"))
+	fmt.Printf("Keys, passwords and certificates are in %s. Keep a copy of it elsewhere: without the keys nothing that is kept can be opened.\n", c.Dir)
 	return nil
 }
 
@@ -187,15 +187,6 @@ func (c *provisionCommand) nats(a *authority, passwords permit.Passwords) error 
 	)
 }
 
-// mongoUsers are who may come to MongoDB: the services, the operator's commands, and who makes these users.
-func mongoUsers() []string {
-	var out []string
-	for _, s := range services() {
-		out = append(out, string(s))
-	}
-	return append(out, "operator", "admin")
-}
-
 // mongodb writes what MongoDB is given, and to each user how it is reached.
 func (c *provisionCommand) mongodb(a *authority) error {
 	names := []string{"localhost", "127.0.0.1"}
@@ -216,21 +207,31 @@ func (c *provisionCommand) mongodb(a *authority) error {
 	if _, err := random(c.in("mongodb", "members.key")); err != nil {
 		return err
 	}
-	for _, u := range mongoUsers() {
-		password, err := random(c.in("mongodb", u+".password"))
+	// Who makes the users is a user, too.
+	if _, err := random(c.in("mongodb", "admin.password")); err != nil {
+		return err
+	}
+	users := store.Users(services())
+	script, err := store.Script(users)
+	if err != nil {
+		return err
+	}
+	if err := put(c.in("mongodb", "users.js"), []byte(script)); err != nil {
+		return err
+	}
+	for _, u := range users {
+		password, err := random(c.in("mongodb", u.Name+".password"))
 		if err != nil {
 			return err
 		}
-		if u == "admin" {
-			continue
-		}
+		part := strings.TrimPrefix(u.Name, "sallyport-")
 		uri := url.URL{
-			Scheme: "mongodb", User: url.UserPassword(u, password), Host: strings.Join(c.MongoDBHosts, ","), Path: "/",
+			Scheme: "mongodb", User: url.UserPassword(u.Name, password), Host: strings.Join(c.MongoDBHosts, ","), Path: "/",
 			RawQuery: url.Values{
-				"authSource": {"admin"}, "replicaSet": {"sallyport"}, "tls": {"true"}, "tlsCAFile": {c.seen(u, "ca.pem")},
+				"authSource": {"admin"}, "replicaSet": {"sallyport"}, "tls": {"true"}, "tlsCAFile": {c.seen(part, "ca.pem")},
 			}.Encode(),
 		}
-		if err := put(c.in(u, "mongodb.uri"), []byte(uri.String()+"\n")); err != nil {
+		if err := put(c.in(part, "mongodb.uri"), []byte(uri.String()+"\n")); err != nil {
 			return err
 		}
 	}
