@@ -169,21 +169,22 @@ func (c *provisionCommand) settle(file, part string) error {
 
 // nats writes what NATS is given: a certificate, the users with what they may do, and hashes of their passwords.
 func (c *provisionCommand) nats(a *authority, passwords permit.Passwords) error {
-	var hashes strings.Builder
-	fmt.Fprintln(&hashes, "# Hashes of the passwords that sallyport.conf names, made by \"sallyport provision\".")
+	var conf strings.Builder
+	fmt.Fprintln(&conf, "# Hashes of the passwords, for the users below. Made by \"sallyport provision\".")
 	for _, u := range permit.Users() {
 		// Random passwords need no slow hash; the server wants one.
 		hash, err := bcrypt.GenerateFromPassword([]byte(passwords[u].Reveal()), bcrypt.MinCost)
 		if err != nil {
 			return fmt.Errorf("password of %s: %w", u, err)
 		}
-		fmt.Fprintf(&hashes, "%s: \"%s\"\n", permit.Variable(u), hash)
+		fmt.Fprintf(&conf, "%s: \"%s\"\n", permit.Variable(u), hash)
 	}
+	// In one file: what is included does not see the variables of what includes it.
+	fmt.Fprintf(&conf, "\n%s", permit.Conf())
 	return errors.Join(
 		a.issue(c.in("nats"), "nats", append(c.NATSHosts, "localhost", "127.0.0.1")),
 		put(c.in("nats", "ca.pem"), a.pem),
-		put(c.in("nats", "passwords.conf"), []byte(hashes.String())),
-		put(c.in("nats", "sallyport.conf"), []byte(permit.Conf())),
+		put(c.in("nats", "sallyport.conf"), []byte(conf.String())),
 	)
 }
 

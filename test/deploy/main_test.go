@@ -27,3 +27,10 @@ func read(tb testing.TB, path string) []byte {
 	}
 	return raw
 }
+
+func write(tb testing.TB, path string, raw []byte) {
+	tb.Helper()
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -122,8 +123,9 @@ func (c *container) told(name, value string) {
 
 // output is what a part says.
 type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	ended atomic.Bool
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -169,7 +171,11 @@ func (c *container) start(args ...string) *output {
 		c.tb.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		err := cmd.Wait()
+		out.ended.Store(true)
+		ended <- err
+	}()
 	c.tb.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -213,7 +219,7 @@ func healthy(tb testing.TB, url string, out *output) {
 			}
 			err = errors.New(resp.Status)
 		}
-		if time.Now().After(deadline) {
+		if out.ended.Load() || time.Now().After(deadline) {
 			tb.Fatalf("%s: %v\n%s", url, err, out)
 		}
 		pause := time.NewTimer(100 * time.Millisecond)
