@@ -4,23 +4,17 @@
 //
 // /run/sallyport is what `sallyport provision` has made for MongoDB: the password of the administrator, whom the first member
 // makes at its first start, those of all other users, ca.pem and users.js.
-"use strict";
-const files = require("fs");
 const home = "/run/sallyport";
 const hosts = process.env.MONGODB_HOSTS.split(",");
-const password = files.readFileSync(`${home}/admin.password`, "utf8").trim();
+const password = require("fs").readFileSync(`${home}/admin.password`, "utf8").trim();
 const options = `authSource=admin&tls=true&tlsCAFile=${encodeURIComponent(`${home}/ca.pem`)}`;
 
 db = connect(`mongodb://admin:${password}@${hosts[0]}/admin?directConnection=true&${options}`);
 try {
-  rs.status();
+  db.adminCommand({ replSetGetStatus: 1 });
 } catch (e) {
   if (e.codeName !== "NotYetInitialized") throw e;
-  rs.initiate({
-    _id: "sallyport",
-    members: hosts.map((host, n) => ({ _id: n, host })),
-    settings: { electionTimeoutMillis: 5000 },
-  });
+  db.adminCommand({ replSetInitiate: { _id: "sallyport", members: hosts.map((host, n) => ({ _id: n, host })) } });
 }
 
 // The members elect; who was elected makes the users.

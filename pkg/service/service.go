@@ -72,7 +72,7 @@ type Settings struct {
 
 // Problems returns what is wrong with the shared settings beyond their types.
 func (s Settings) Problems() []string {
-	out := s.NATSTLS.Validate()
+	out := s.TLS().Problems()
 	if s.NATSCredsFile != "" && s.NATSUser != "" {
 		out = append(out, "NATS_CREDS_FILE: set it or NATS_USER, not both")
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -79,7 +80,11 @@ func (a *authority) issue(dir, name string, hosts []string) error {
 // serves tells whether a certificate is ours, names these hosts and has long enough to go.
 func (a *authority) serves(c *x509.Certificate, hosts []string) bool {
 	for _, h := range hosts {
-		if c.VerifyHostname(h) != nil {
+		named := slices.Contains(c.DNSNames, h) // a pattern, such as *.nats-headless, too
+		if ip := net.ParseIP(h); ip != nil {
+			named = c.VerifyHostname(h) == nil
+		}
+		if !named {
 			return false
 		}
 	}

@@ -301,17 +301,22 @@ func parseOwner(text string) (owner, error) {
 	if !ok || err != nil || err2 != nil {
 		return owner{}, fmt.Errorf("%q is not UID:GID", text)
 	}
-	return owner{true, int(uid), int(gid)}, nil //nolint:gosec // 31 bits
+	return owner{true, int(uid), int(gid)}, nil
 }
 
 func (o owner) take(dir string) error {
 	if !o.set {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir) // whoever had it before may have put links into it
+	if err != nil {
+		return err
+	}
+	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, o.uid, o.gid)
+		return root.Lchown(path, o.uid, o.gid)
 	})
+	return errors.Join(err, root.Close())
 }

@@ -14,7 +14,7 @@ import (
 
 func provision(t *testing.T, dir string, change func(*provisionCommand)) error {
 	t.Helper()
-	c := &provisionCommand{Dir: dir, NATSHosts: []string{"nats-1"}, MongoDBHosts: []string{"mongodb-1:27017"}, SeenAt: "/run/sallyport"}
+	c := &provisionCommand{Dir: dir, NATSHosts: []string{"nats-1", "*.nats-headless"}, MongoDBHosts: []string{"mongodb-1:27017"}, SeenAt: "/run/sallyport"}
 	if change != nil {
 		change(c)
 	}

@@ -77,14 +77,14 @@ func (y *yard) container(name, binary string) *container {
 	for other, addr := range y.addrs {
 		fmt.Fprintln(&hosts, addr, other)
 	}
-	y.must(os.WriteFile(filepath.Join(c.root, "etc", "hosts"), []byte(hosts.String()), 0o644)) //nolint:gosec // everybody reads it
+	y.must(os.WriteFile(filepath.Join(c.root, "etc", "hosts"), []byte(hosts.String()), 0o644))
 	for k, v := range environment(s) {
 		c.env = append(c.env, k+"="+v)
 	}
 	for _, v := range s.Volumes {
 		target := filepath.Join(c.root, v.Target)
-		switch {
-		case v.Type == types.VolumeTypeBind:
+		switch v.Type {
+		case types.VolumeTypeBind:
 			y.must(os.MkdirAll(filepath.Dir(target), 0o755))
 			y.copy(v.Source, target, 0o644)
 		default:
@@ -148,7 +148,7 @@ func (c *container) command(args ...string) (*exec.Cmd, *output) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Chroot: c.root, Pdeathsig: syscall.SIGKILL,
-		Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.uid)}, //nolint:gosec // small numbers
+		Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.uid)},
 	}
 	return cmd, out
 }
@@ -239,7 +239,7 @@ func TestComposeStarts(t *testing.T) {
 		c := y.container(name, server)
 		conf := filepath.Join(c.root, "etc", "nats", "nats.conf")
 		text := strings.NewReplacer("0.0.0.0:", c.addr+":", "127.0.0.1:8222", c.addr+":8222").Replace(string(read(t, conf)))
-		y.must(os.WriteFile(conf, []byte(text), 0o644)) //nolint:gosec // everybody reads it
+		y.must(os.WriteFile(conf, []byte(text), 0o644))
 		outs[name] = c.start(y.project.Services[name].Entrypoint[1:]...)
 	}
 	for _, name := range []string{"nats-1", "nats-2", "nats-3"} {
