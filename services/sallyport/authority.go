@@ -32,17 +32,18 @@ type authority struct {
 	cert *x509.Certificate
 	key  any
 	pem  []byte
+	now  time.Time
 }
 
 // openAuthority reads the authority of a directory, or makes it.
-func openAuthority(dir string) (*authority, error) {
+func openAuthority(dir string, now time.Time) (*authority, error) {
 	certFile, keyFile := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.key")
 	if _, err := os.Stat(certFile); errors.Is(err, fs.ErrNotExist) {
 		self := &x509.Certificate{
-			Subject: pkix.Name{CommonName: "Sallyport's own authority"}, NotAfter: time.Now().Add(authorityLife),
+			Subject: pkix.Name{CommonName: "Sallyport's own authority"}, NotAfter: now.Add(authorityLife),
 			IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 		}
-		if err := (&authority{}).sign(self, certFile, keyFile); err != nil {
+		if err := (&authority{now: now}).sign(self, certFile, keyFile); err != nil {
 			return nil, fmt.Errorf("authority: %w", err)
 		}
 	}
@@ -50,7 +51,7 @@ func openAuthority(dir string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
-	return &authority{pair.Leaf, pair.PrivateKey, encodePEM("CERTIFICATE", pair.Leaf.Raw)}, nil
+	return &authority{pair.Leaf, pair.PrivateKey, encodePEM("CERTIFICATE", pair.Leaf.Raw), now}, nil
 }
 
 // issue makes sure that dir holds NAME.pem and NAME.key, for these hosts and long enough. It is good for a server, and for
@@ -61,7 +62,7 @@ func (a *authority) issue(dir, name string, hosts []string) error {
 		return nil
 	}
 	c := &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(certificateLife),
+		Subject: pkix.Name{CommonName: name}, NotAfter: a.now.Add(certificateLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, h := range hosts {
@@ -88,7 +89,7 @@ func (a *authority) serves(c *x509.Certificate, hosts []string) bool {
 			return false
 		}
 	}
-	return c.CheckSignatureFrom(a.cert) == nil && time.Until(c.NotAfter) > renewBefore
+	return c.CheckSignatureFrom(a.cert) == nil && c.NotAfter.Sub(a.now) > renewBefore
 }
 
 // sign makes a key and a certificate for it; an authority without a key lets it sign itself.
@@ -100,7 +101,7 @@ func (a *authority) sign(c *x509.Certificate, certFile, keyFile string) error {
 	if c.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
 		return err
 	}
-	c.NotBefore = time.Now().Add(-time.Hour) // clocks differ
+	c.NotBefore = a.now.Add(-time.Hour) // clocks differ
 	parent, signer := a.cert, a.key
 	if signer == nil {
 		parent, signer = c, key

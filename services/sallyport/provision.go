@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"sallyport/pkg/bus/permit"
+	"sallyport/pkg/clock"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/store"
 )
@@ -44,14 +45,14 @@ Each part gets its own directory and must see no other:
 
 // Run makes what is missing.
 func (c *provisionCommand) Run() error {
-	if err := c.make(); err != nil {
+	if err := c.make(clock.System()); err != nil {
 		return fmt.Errorf("--dir %s: %w", c.Dir, err)
 	}
 	fmt.Printf("Keys, passwords and certificates are in %s. Keep a copy of it elsewhere: without the keys nothing that is kept can be opened.\n", c.Dir)
 	return nil
 }
 
-func (c *provisionCommand) make() error {
+func (c *provisionCommand) make(timepiece clock.Clock) error {
 	owners := make(map[string]owner)
 	for flag, text := range map[string]string{"--owner": c.Owner, "--mongodb-owner": c.MongoDBOwner} {
 		o, err := parseOwner(text)
@@ -65,7 +66,7 @@ func (c *provisionCommand) make() error {
 		return err
 	}
 	// The authority is made after the keys: where it is, the keys were complete.
-	a, err := openAuthority(filepath.Join(c.Dir, "ca"))
+	a, err := openAuthority(filepath.Join(c.Dir, "ca"), timepiece.Now())
 	if err != nil {
 		return err
 	}

@@ -7,18 +7,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport/pkg/bus/permit"
+	"sallyport/pkg/clock"
 	"sallyport/pkg/seal"
 )
 
 func provision(t *testing.T, dir string, change func(*provisionCommand)) error {
 	t.Helper()
+	return provisionAt(t, clock.System(), dir, change)
+}
+
+func provisionAt(t *testing.T, timepiece clock.Clock, dir string, change func(*provisionCommand)) error {
+	t.Helper()
 	c := &provisionCommand{Dir: dir, NATSHosts: []string{"nats-1", "*.nats-headless"}, MongoDBHosts: []string{"mongodb-1:27017"}, SeenAt: "/run/sallyport"}
 	if change != nil {
 		change(c)
 	}
-	return c.make()
+	return c.make(timepiece)
 }
 
 // tree is every file of a directory with its text.
@@ -140,5 +147,32 @@ func TestProvisionNeverReplacesAKey(t *testing.T) {
 	}
 	if err := provision(t, dir, func(c *provisionCommand) { c.Owner = "sallyport" }); err == nil || !strings.Contains(err.Error(), "UID:GID") {
 		t.Errorf("an owner by name: %v", err)
+	}
+}
+
+// Certificates are made again in their last ninety days, not before; the authority stays.
+func TestProvisionRenewsCertificates(t *testing.T) {
+	dir, now := t.TempDir(), clock.NewFixed(time.Now())
+	run := func() map[string]string {
+		t.Helper()
+		if err := provisionAt(t, now, dir, nil); err != nil {
+			t.Fatal(err)
+		}
+		return tree(t, dir)
+	}
+	first := run()
+	now.Add(certificateLife - renewBefore - time.Hour)
+	if early := run(); early["nats/nats.pem"] != first["nats/nats.pem"] {
+		t.Error("a certificate with more than ninety days to go was made again")
+	}
+	now.Add(2 * time.Hour)
+	late := run()
+	for _, file := range []string{"nats/nats.pem", "mongodb/mongodb.pem", "mongodb/mongodb-and-key.pem"} {
+		if late[file] == first[file] {
+			t.Errorf("%s was not made again in its last ninety days", file)
+		}
+	}
+	if late["ca/ca.pem"] != first["ca/ca.pem"] {
+		t.Error("there is another authority, and nobody believes it")
 	}
 }
