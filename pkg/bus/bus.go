@@ -34,6 +34,7 @@ type Options struct {
 	CredsFile string
 	User      string
 	Password  secret.String
+	TLS       TLS
 	// Name is the service: connection name, queue group and prefix of durable consumers.
 	Name contract.Service
 	// Replicas of streams and buckets: 3 on a cluster, 1 (the default) on a single server.
@@ -146,7 +147,7 @@ func (o Options) identity() []nats.Option {
 	if slices.Contains(permit.Users(), permit.User(o.User)) {
 		me = permit.User(o.User)
 	}
-	opts := []nats.Option{nats.Name(string(o.Name)), nats.CustomInboxPrefix(permit.Inbox(me))}
+	opts := append(o.TLS.options(), nats.Name(string(o.Name)), nats.CustomInboxPrefix(permit.Inbox(me)))
 	if o.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
 	}

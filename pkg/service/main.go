@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	_ "golang.org/x/crypto/x509roots/fallback" // AWS and sign-in providers are believed in an image that has no authorities
 
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
@@ -28,6 +29,7 @@ const StopTimeout = 9 * time.Second
 func Main[S any](name string, start Start) int {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(os.Stderr)
+	ready := flags.Bool("ready", false, "")
 	flags.Usage = func() { usage[S](os.Stderr, name) }
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -41,12 +43,16 @@ func Main[S any](name string, start Start) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
+	if *ready {
+		return askReady(ctx, config.Environ(), os.Stderr)
+	}
 	return run(ctx, name, config.Environ(), start)
 }
 
 func usage[S any](w io.Writer, name string) {
 	_, _ = fmt.Fprintf(w, "%s is configured by environment:\n\n", name)
 	_ = config.Help[S](w)
+	_, _ = fmt.Fprintln(w, "With --ready it starts nothing, but asks the one that runs with this OPS_ADDR whether it is ready: status 0 if it is.")
 }
 
 // ops are the settings that the process itself needs before the service looks at its own.

@@ -38,6 +38,21 @@ type Env struct {
 // exports one.
 type Start func(ctx context.Context, env Env) (*Service, error)
 
+// NATSTLS are the settings of TLS to NATS.
+type NATSTLS struct {
+	CAFile   string `env:"NATS_CA_FILE" help:"who may have signed the certificate of NATS (PEM); the system's authorities by default. With it, NATS without TLS is refused"`
+	CertFile string `env:"NATS_CERT_FILE" help:"own certificate (PEM), where NATS wants one"`
+	KeyFile  string `env:"NATS_KEY_FILE" help:"key of NATS_CERT_FILE (PEM)"`
+}
+
+// TLS is what they say to the bus.
+func (s NATSTLS) TLS() bus.TLS {
+	return bus.TLS{CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile}
+}
+
+// Validate returns what is wrong with them.
+func (s NATSTLS) Validate() []string { return s.TLS().Problems() }
+
 // Settings are what every service is told; a service embeds them in its own.
 type Settings struct {
 	NATSURL       string        `env:"NATS_URL,required,notEmpty" help:"where NATS is, e.g. nats://127.0.0.1:4222"`
@@ -51,11 +66,13 @@ type Settings struct {
 	OpsAddr       string        `env:"OPS_ADDR" envDefault:"127.0.0.1:9090" help:"listener of /healthz, /readyz and /metrics"`
 	LogLevel      slog.Level    `env:"LOG_LEVEL" envDefault:"INFO" help:"DEBUG, INFO, WARN or ERROR"`
 	StartTimeout  time.Duration `env:"START_TIMEOUT" envDefault:"30s" help:"how long to wait for NATS and the document store at start"`
+
+	NATSTLS
 }
 
 // Problems returns what is wrong with the shared settings beyond their types.
 func (s Settings) Problems() []string {
-	var out []string
+	out := s.TLS().Problems()
 	if s.NATSCredsFile != "" && s.NATSUser != "" {
 		out = append(out, "NATS_CREDS_FILE: set it or NATS_USER, not both")
 	}
@@ -121,7 +138,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	defer cancel()
 	o := bus.Options{
 		URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: name,
-		Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
+		TLS: s.TLS(), Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
 	}
 	if o.CredsFile == "" && o.User == "" {
 		// An embedded NATS has put the password beside the key file, for a service that was told of nothing else.

@@ -149,6 +149,54 @@ func TestProcessStopsOnSignal(t *testing.T) {
 	}
 }
 
+// A running service is asked by the same binary whether it is ready: by --ready, which is the health check of an image
+// without a shell.
+func TestReadyAsksTheOneThatRuns(t *testing.T) {
+	w := servicetest.New(t)
+	svc, err := start(t.Context(), w.Env(contract.Policy, map[string]string{"COLOUR": "red"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = svc.Stop(context.Background()) })
+	var broken atomic.Bool
+	svc.CheckReady("colour", func(context.Context) error {
+		if broken.Load() {
+			return errors.New("the door is not red")
+		}
+		return nil
+	})
+	listener, err := service.ServeOps("127.0.0.1:0", svc.Log, func() []*service.Service { return []*service.Service{svc} }, svc.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close(context.Background()) })
+	_, port, err := net.SplitHostPort(listener.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(addr string) (string, error) {
+		cmd, out := process(t, nil, "--ready")
+		cmd.Env = append(cmd.Env, "OPS_ADDR="+addr)
+		err := cmd.Run()
+		return out.String(), err
+	}
+	for _, addr := range []string{listener.Addr(), "0.0.0.0:" + port, ":" + port, "localhost:" + port} {
+		if said, err := ask(addr); err != nil {
+			t.Errorf("%s: %v\n%s", addr, err, said)
+		}
+	}
+	broken.Store(true)
+	if said, err := ask(listener.Addr()); err == nil || !strings.Contains(said, "the door is not red") {
+		t.Errorf("not ready: %v\n%s", err, said)
+	}
+	if said, err := ask("127.0.0.1:1"); err == nil || !strings.Contains(said, "127.0.0.1:1") {
+		t.Errorf("nobody there: %v\n%s", err, said)
+	}
+	if said, err := ask("nowhere"); err == nil || !strings.Contains(said, "OPS_ADDR") {
+		t.Errorf("no address: %v\n%s", err, said)
+	}
+}
+
 // Stop ends what takes work in, then finishes the work, and takes the connections away last.
 func TestStopIsOrdered(t *testing.T) {
 	w := servicetest.New(t)

@@ -61,6 +61,7 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 		CredsFile string        `env:"NATS_CREDS_FILE"`
 		User      string        `env:"NATS_USER"`
 		Password  secret.String `env:"NATS_PASSWORD"`
+		service.NATSTLS
 	}](vars)
 	if err != nil {
 		return nil, nil, err
@@ -69,7 +70,7 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 	if err != nil {
 		return nil, nil, err
 	}
-	o := bus.Options{URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, Name: busName, Log: log}
+	o := bus.Options{URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, TLS: told.TLS(), Name: busName, Log: log}
 	var own *embedded.NATS
 	if o.URL == "" {
 		if own, err = p.find(ctx, log); err != nil {

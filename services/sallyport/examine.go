@@ -60,6 +60,7 @@ func (c *doctorCommand) examiner(environ map[string]string) *examiner {
 	e.embeddedSNS = !says("AWS_ENDPOINT_URL_SNS") && !e.apart
 	if e.embeddedNATS {
 		e.vars["NATS_URL"] = "nats://" + c.NATS
+		withoutTLS(e.vars)
 	}
 	if e.embeddedStore {
 		e.vars["MONGODB_URI"] = embeddedURI(c.Store)
@@ -179,7 +180,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.fail("Set right what the check of the settings names.", "NATS was not looked at: its settings are not usable.")
 		return []findings{f}
 	}
-	o := bus.Options{URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: busName}
+	o := bus.Options{URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, TLS: s.TLS(), Name: busName}
 	if e.embeddedNATS {
 		asOperator(&o, e.Data)
 	}

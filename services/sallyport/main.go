@@ -18,6 +18,7 @@ type commands struct {
 	Up    upCommand    `cmd:"" help:"Run everything in one process: the four services on an embedded NATS, document store and SNS endpoint."`
 	Infra infraCommand `cmd:"" help:"Run the embedded parts alone, for services started as separate processes."`
 
+	Provision   provisionCommand   `cmd:"" help:"Make keys, passwords and certificates for parts that run apart, on Compose, Kubernetes or machines of their own."`
 	NATSConf    natsConfCommand    `cmd:"" name:"nats-conf" help:"Print users and permissions for a NATS server of your own."`
 	NATSPrepare natsPrepareCommand `cmd:"" name:"nats-prepare" help:"Make the streams, buckets and consumers on a NATS server of your own."`
 	MongoInit   mongoInitCommand   `cmd:"" name:"mongo-init" help:"Print a mongosh script that makes the users of a MongoDB of your own."`

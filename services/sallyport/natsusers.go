@@ -10,6 +10,7 @@ import (
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/service"
 )
 
 // natsConfCommand is `sallyport nats-conf`.
@@ -44,7 +45,8 @@ func (*natsPrepareCommand) Run() error {
 		CredsFile string        `env:"NATS_CREDS_FILE"`
 		User      string        `env:"NATS_USER"`
 		Password  secret.String `env:"NATS_PASSWORD"`
-		Replicas  int           `env:"NATS_REPLICAS" envDefault:"1"`
+		service.NATSTLS
+		Replicas int `env:"NATS_REPLICAS" envDefault:"1"`
 	}](vars)
 	if err != nil {
 		return err
@@ -54,7 +56,7 @@ func (*natsPrepareCommand) Run() error {
 		return err
 	}
 	err = prepare(ctx, bus.Options{
-		URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, Replicas: told.Replicas, Name: busName, Log: log,
+		URL: told.URL, CredsFile: told.CredsFile, User: told.User, Password: told.Password, TLS: told.TLS(), Replicas: told.Replicas, Name: busName, Log: log,
 	})
 	if err != nil {
 		return err

@@ -74,6 +74,13 @@ var ownSettings = []string{
 	"MONGODB_DATABASE", "NATS_USER", "NATS_USER_FILE", "NATS_PASSWORD", "NATS_PASSWORD_FILE", "NATS_CREDS_FILE", "NATS_CREDS_FILE_FILE",
 }
 
+// withoutTLS forgets what is about TLS to NATS: the embedded one has none, on loopback.
+func withoutTLS(vars map[string]string) {
+	for _, name := range []string{"NATS_CA_FILE", "NATS_CERT_FILE", "NATS_KEY_FILE"} {
+		delete(vars, name)
+	}
+}
+
 // start starts the parts and the services, and adds the demo if asked. On error nothing is left running.
 func start(ctx context.Context, p place, environ map[string]string) (_ *installation, err error) {
 	log, err := newLog(environ)
@@ -108,6 +115,9 @@ func start(ctx context.Context, p place, environ map[string]string) (_ *installa
 		// One environment serves four services here: what is each one's own is given by us.
 		for _, own := range ownSettings {
 			delete(vars, own)
+		}
+		if u.infra.nats != nil {
+			withoutTLS(vars)
 		}
 		if password, ok := u.infra.passwords[permit.User(s)]; ok {
 			vars["NATS_USER"], vars["NATS_PASSWORD"] = string(s), password.Reveal()
