@@ -33,7 +33,7 @@ const (
 )
 
 // guards is the list: by service, in the order in which a request meets them.
-var guards = slices.Concat(textGuards, totpGuards, policyGuards, doorGuards)
+var guards = slices.Concat(textGuards, totpGuards, policyGuards, doorGuards, edgeGuards)
 
 // textGuards are those of text messages, the bus, passwords and meters.
 var textGuards = []guard{
