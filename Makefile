@@ -28,7 +28,7 @@ build: scripts-go ## build the binaries into bin/
 .PHONY: test
 test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
 	@go test -count=1 -shuffle=on -timeout=$(TIMEOUT) work
-	@scripts/fuzz 10s
+	@scripts/fuzz --plain 10s
 
 .PHONY: race
 race: setup ## run every test under the race detector (needs a C compiler)

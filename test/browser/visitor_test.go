@@ -110,6 +110,9 @@ func ask[T any](v *visitor, expression string) T {
 	ctx, cancel := context.WithTimeout(v.tab, patience)
 	defer cancel()
 	r, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	for err != nil && strings.Contains(err.Error(), "navigated or closed") && ctx.Err() == nil {
+		r, err = chromedp.Run(ctx, chromedp.Evaluate[T](expression)) // the page that was asked has gone: the next one answers
+	}
 	if err != nil {
 		v.t.Fatalf("%s\n%s: %v", v.where(), expression, err)
 	}

@@ -28,6 +28,7 @@ func TestWhoCameInAndWhoDidNotIsInTheLog(t *testing.T) {
 	sut.Expect(t, p.Do("POST", s.Path("/verify"), s.Token, code(wrong)), http.StatusUnprocessableEntity, "invalid_code")
 	done := sut.Want[sut.SignIn](t, http.StatusOK, p.Do("POST", s.Path("/verify"), s.Token, code(p.Code(key))))
 	sut.Expect(t, p.Do("GET", "/v1/admin/settings", done.Session.Token, nil), http.StatusForbidden, "forbidden")
+	sut.Eventually(t, 5*time.Second, "the log has the last of it", func() bool { return strings.Contains(p.Output(), `"access refused"`) })
 	out := "" // the log, without what the demo says of itself
 	lines := map[string][]map[string]any{}
 	for line := range strings.Lines(p.Output()) {
