@@ -12,7 +12,7 @@ import (
 	"sallyport/test/sut"
 )
 
-// declared is who may use each route, as it was agreed: method, path, guard.
+// declared is who may use each route, as declared: method, path, guard.
 //
 //go:embed testdata/routes.txt
 var declared string

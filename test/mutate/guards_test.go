@@ -72,3 +72,27 @@ func TestTheTableGoesBetweenItsMarks(t *testing.T) {
 		t.Error("a table was written to nowhere")
 	}
 }
+
+// The paper has the list as it is, and nothing of a run that went wrong.
+func TestThePaperHasTheTable(t *testing.T) {
+	top, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(top, "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(raw), beginMark)
+	if has, _, ok := strings.Cut(rest, endMark); !ok || has != table(nil) {
+		t.Error("docs/security.md has another table: go run ./test/mutate -list -o docs/security.md")
+	}
+}
+
+// The table is that of all guards: a run of some of them does not write it.
+func TestSomeGuardsWriteNoTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "security.md")
+	if err := run(t.Context(), "sms", false, file); err == nil {
+		t.Error("-only and -o were taken together")
+	}
+}

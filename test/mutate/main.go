@@ -7,6 +7,7 @@
 //	go run ./test/mutate                     all guards; status 1 if one is not missed
 //	go run ./test/mutate -only 'sms'         those whose name matches
 //	go run ./test/mutate -list               what there is, as the table of docs/security.md
+//	go run ./test/mutate -list -o docs/security.md    puts that table there
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,8 +29,8 @@ import (
 
 func main() {
 	only := flag.String("only", "", "take out only the guards whose name matches this `pattern`")
-	list := flag.Bool("list", false, "print the table of guards and take none out")
-	out := flag.String("o", "", "write the table, with the results, between the marks of this `file`")
+	list := flag.Bool("list", false, "print the table of guards, or write it with -o, and take none out")
+	out := flag.String("o", "", "write the table, with what was not missed, between the marks of this `file`")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
@@ -43,9 +45,15 @@ func run(ctx context.Context, only string, list bool, out string) error {
 	if err != nil {
 		return err
 	}
+	if only != "" && out != "" {
+		return errors.New("-o writes the table of all guards, and -only takes out some: give one of them")
+	}
 	top, err := root()
 	if err != nil {
 		return err
+	}
+	if list && out != "" {
+		return insert(filepath.Join(top, out), table(nil))
 	}
 	if list {
 		fmt.Print(table(nil))
@@ -84,7 +92,7 @@ func run(ctx context.Context, only string, list bool, out string) error {
 const (
 	missed   = "missed"   // it failed, as it must
 	survived = "SURVIVED" // it passed: nobody would notice
-	unbuilt  = "UNBUILT"  // the change does not compile, so nothing is known
+	unbuilt  = "UNBUILT"  // the product does not build or start without it, so nothing is known
 	broken   = "BROKEN"   // the test fails with the guard, too
 )
 
@@ -125,6 +133,19 @@ func test(ctx context.Context, top string, g guard, flags string) (result, error
 	return result{took: time.Since(began), output: string(output)}, err
 }
 
+// build compiles the package of a guard as it is without it. Tests that build the product themselves would fail for a
+// change that does not compile, and look as if they had missed the guard.
+func build(ctx context.Context, top string, g guard, flags string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", os.DevNull, "./"+filepath.Dir(g.File))
+	cmd.Dir = top
+	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(flags))
+	output, err := cmd.CombinedOutput()
+	return string(output), err
+}
+
+// nothingRan is what a failed test says that never came to look: the product did not build, or did not start.
+var nothingRan = []string{"[build failed]", "[setup failed]", "go build ", "did not become ready"}
+
 // takeOut runs a guard's test without the guard.
 func takeOut(ctx context.Context, top string, g guard) (result, error) {
 	file := filepath.Join(top, g.File)
@@ -152,9 +173,13 @@ func takeOut(ctx context.Context, top string, g guard) (result, error) {
 	if r, ok := whole(ctx, top, g); !ok {
 		return r, ctx.Err()
 	}
-	r, err := test(ctx, top, g, os.Getenv("GOFLAGS")+" -overlay="+overlay)
+	flags := os.Getenv("GOFLAGS") + " -overlay=" + overlay
+	if output, err := build(ctx, top, g, flags); err != nil {
+		return result{became: unbuilt, output: output}, ctx.Err()
+	}
+	r, err := test(ctx, top, g, flags)
 	switch {
-	case strings.Contains(r.output, "[build failed]"), strings.Contains(r.output, "[setup failed]"), strings.Contains(r.output, "no tests to run"):
+	case err != nil && slices.ContainsFunc(nothingRan, func(said string) bool { return strings.Contains(r.output, said) }), strings.Contains(r.output, "no tests to run"):
 		r.became = unbuilt
 	case err == nil:
 		r.became = survived

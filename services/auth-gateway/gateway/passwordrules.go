@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	_ "embed"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -73,6 +75,22 @@ func knownWords(u user, p portal) []string {
 	return out
 }
 
+//go:embed commonpasswords.txt
+var commonPasswords string
+
+// mostUsed are the most used passwords that are long enough to be chosen here, as letters writes them; the longest
+// first, because some are part of others.
+var mostUsed = func() []string {
+	var out []string
+	for line := range strings.Lines(commonPasswords) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			out = append(out, letters(line))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return len(b) - len(a) })
+	return out
+}()
+
 // triedFirst are beginnings of the passwords that lists of leaked ones have most; with digits and signs around them
 // they are no better.
 var triedFirst = []string{
@@ -85,7 +103,7 @@ var triedFirst = []string{
 // such as 123456789012, or a short pattern over and over.
 func common(plain string) bool {
 	rest := plain
-	for _, w := range triedFirst {
+	for _, w := range slices.Concat(mostUsed, triedFirst) {
 		if len(plain) <= len(w) && strings.HasPrefix(w, plain) {
 			return true
 		}

@@ -34,6 +34,26 @@ func TestNewPasswordsAreLongAndTheirOwn(t *testing.T) {
 	}
 }
 
+// Every password of the list is refused in any case, with signs between its letters and with a little around it.
+func TestTheMostUsedPasswordsAreRefused(t *testing.T) {
+	if len(mostUsed) < 300 {
+		t.Fatalf("the list has %d passwords", len(mostUsed))
+	}
+	for _, word := range mostUsed {
+		for _, typed := range []string{word, strings.ToUpper(word), word[:4] + "-" + word[4:], word + "!", "1" + word + "2026", "my " + word} {
+			if got := weakness(secret.New(typed), user{}, portal{}); got == "" {
+				t.Errorf("%q is taken", typed)
+			}
+		}
+	}
+	if got := weakness(secret.New("Unbelievable!"), user{}, portal{}); got != passwordCommon {
+		t.Errorf("one of the list is refused as %q", got)
+	}
+	if got := weakness(secret.New("an unbelievable green umbrella"), user{}, portal{}); got != "" {
+		t.Errorf("a word of the list among others is refused: %q", got)
+	}
+}
+
 func TestPicturesAreKnownByTheirBytes(t *testing.T) {
 	for data, want := range map[string]string{
 		"\x89PNG\r\n\x1a\n....": "image/png", "\xff\xd8\xff\xe0": "image/jpeg", "RIFF\x00\x00\x00\x00WEBPVP8 ": "image/webp",

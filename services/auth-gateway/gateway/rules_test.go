@@ -67,6 +67,16 @@ func TestTokensOfOneKindAreNotOfTheOther(t *testing.T) {
 			t.Errorf("%q was taken", bad)
 		}
 	}
+	// The secret of each is 26 letters of five random bits: 130.
+	words := map[string]bool{}
+	for range 1000 {
+		_, token, _ := newToken(sessionToken)
+		_, word, ok := parseToken(sessionToken, token.Reveal())
+		if !ok || len(word) != 26 || words[word] {
+			t.Fatalf("after %d others a token has %d letters (parsed: %t, seen before: %t)", len(words), len(word), ok, words[word])
+		}
+		words[word] = true
+	}
 }
 
 func TestEveryCodeHasAStatus(t *testing.T) {
