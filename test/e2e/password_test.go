@@ -207,3 +207,19 @@ func TestANetworksGuessesAreLimited(t *testing.T) {
 		t.Errorf("the page: status %d\n%s", v.page.status, v.text())
 	}
 }
+
+// TestARefusalTakesItsTime: with and without an account behind the address, a refusal is not sooner than it says.
+func TestARefusalTakesItsTime(t *testing.T) {
+	t.Parallel()
+	p := demo(t, map[string]string{"PASSWORD_LIMIT_ACCOUNT": "off", "PASSWORD_LIMIT_NETWORK": "off"})
+	const least = 60 * time.Millisecond
+	for _, email := range []string{agent, "nobody@demo.test"} {
+		for range 5 {
+			a := tryPassword(p.Client, email, "guess")
+			sut.Expect(t, a, 401, "invalid_credentials")
+			if a.Took < least {
+				t.Errorf("%s is refused after %v; %v is the least", email, a.Took, least)
+			}
+		}
+	}
+}

@@ -24,10 +24,10 @@ var edgeGuards = []guard{
 	},
 	{
 		Name: "gateway: a refusal takes its time", Keeps: "the time does not tell whether an address has an account",
-		File: gatewayDir + "signin.go", Old: `		f.passwords.even(ctx, begun)
-`, New: `		_ = begun
+		File: gatewayDir + "signin.go", Old: `		f.passwords.even(ctx, begun, floor)
+`, New: `		_, _ = begun, floor
 `,
-		Package: attackPackage, Test: "TestRule10TimeTellsNobodyApart",
+		Package: e2ePackage, Test: "TestARefusalTakesItsTime",
 	},
 	{
 		Name: "gateway: a sign-in goes on where it began", Keeps: "half a sign-in of one portal is nothing at another",

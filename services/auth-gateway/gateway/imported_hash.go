@@ -35,7 +35,7 @@ const (
 	mostMemoryKiB    = 128 << 10
 	mostPasses       = 16
 	mostMemoryPasses = 512 << 10 // KiB × passes
-	mostThreads      = 16
+	mostThreads      = 4
 	leastBcrypt      = 4
 	mostBcrypt       = 14
 	mostScryptWork   = 1 << 20 // N × r × p

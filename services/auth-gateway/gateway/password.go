@@ -3,9 +3,12 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/mail"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -24,8 +27,11 @@ type passwords struct {
 	dummy string
 	// recipe is that of our hashes; see [importedHash.recipe].
 	recipe string
-	// refused is how long a refusal takes at the least.
+	// refused is how long a refusal takes at the least, where no hashes were imported.
 	refused time.Duration
+
+	mu     sync.Mutex
+	floors map[string]time.Duration // the same with imported hashes, by their forms
 }
 
 // hashPatience is how long a sign-in waits in line for its hash.
@@ -44,6 +50,7 @@ func newPasswords(memoryKiB, iterations uint32) (*passwords, error) {
 	if h, refusal := parseHash(p.dummy); refusal == nil {
 		p.recipe = h.recipe()
 	}
+	p.floors = make(map[string]time.Duration)
 	p.refused = min(refusedLeast+2*time.Since(begun), refusedMost) // real time: the same
 	return p, nil
 }
@@ -54,10 +61,31 @@ const (
 	refusedMost  = time.Second
 )
 
+// floor is how long a refusal takes at the least where hashes of these forms were imported: what each costs is measured
+// once.
+func (p *passwords) floor(forms map[string]string) time.Duration {
+	if len(forms) == 0 {
+		return p.refused
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(forms)), "\n")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	least, known := p.floors[names]
+	if !known {
+		begun := time.Now() // real time: what the hashes cost on this machine
+		for _, dummy := range forms {
+			_, _ = compare(dummy, secret.New("nobody's password")) // for the time that it takes
+		}
+		least = p.refused + 2*time.Since(begun) // real time: the same
+		p.floors[names] = least
+	}
+	return least
+}
+
 // even waits until a refusal is due that was asked for at begun. A document that is there takes longer to read than one
 // that is not, by more than a network hides from somebody who asks a thousand times; what waits, takes as long for all.
-func (p *passwords) even(ctx context.Context, begun time.Time) {
-	rest := time.NewTimer(p.refused - time.Since(begun)) // real time: as measured from outside
+func (p *passwords) even(ctx context.Context, begun time.Time, floor time.Duration) {
+	rest := time.NewTimer(floor - time.Since(begun)) // real time: as measured from outside
 	defer rest.Stop()
 	select {
 	case <-rest.C:

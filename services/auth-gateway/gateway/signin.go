@@ -128,6 +128,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 	if password.Empty() {
 		return outcome{}, secret.String{}, &contract.Error{Code: contract.InvalidRequest, Detail: "Please enter password.", Field: "password"}
 	}
+	floor := f.passwords.floor(p.HashForms)
 	begun := time.Now() // real time: how long it takes, to whoever measures it
 	var u user
 	right, err := f.guesses.try(ctx, p.ID, address, func() (bool, error) {
@@ -140,7 +141,7 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 		return match && !u.Disabled && (!u.Federated || p.standsIn()), err
 	})
 	if err != nil || !right {
-		f.passwords.even(ctx, begun)
+		f.passwords.even(ctx, begun, floor)
 	}
 	if err != nil {
 		return outcome{}, secret.String{}, err
