@@ -59,6 +59,9 @@ func (s *Service) followKeys() {
 			return
 		}
 		reloads.WithLabelValues("taken").Inc()
+		if retired := s.Keys.State().Retired; len(retired) > 0 {
+			s.Log.Error("keys were retired while this replica sealed with them; it seals with the new ones now, and brings under them what it sealed: do not end it before sallyport_seal_retired_unsaved is 0", slog.Any("keys", retired))
+		}
 		s.Log.Info("key file taken in", slog.Uint64("store", uint64(s.Keys.Store.PrimaryKeyID())), slog.Uint64("bus", uint64(s.Keys.Bus.PrimaryKeyID())))
 	})
 	s.Go(func(ctx context.Context) {
@@ -81,7 +84,10 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 	unfinished := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sallyport_reseal_unfinished", Help: "1 from a rotation until nothing was found that is under an older key.",
 	})
-	s.Registerer().MustRegister(values, left, unfinished)
+	unsaved := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sallyport_seal_retired_unsaved", Help: "1 while values may be stored under a key that was retired while this replica sealed with it: none but this process can open them.",
+	})
+	s.Registerer().MustRegister(values, left, unfinished, unsaved)
 	r := store.NewResealer(s.DB, s.Keys, kept, s.Clock.Now, func(result, at string) {
 		values.WithLabelValues(result).Inc()
 		if result == store.Unopened {
@@ -103,7 +109,16 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 		}
 	}
 	s.Go(func(ctx context.Context) {
+		saved := 0
 		every(ctx, resealEvery, func() {
+			if retired := s.Keys.State().Retired; len(retired) > saved {
+				unsaved.Set(1)
+				n, err := r.Rescue(ctx, retired)
+				if n == 0 && err == nil {
+					unsaved.Set(0)
+					saved = len(retired)
+				}
+			}
 			// A store that does not answer is told by itself.
 			if err := r.Turn(ctx); err != nil && ctx.Err() == nil && contract.CodeOf(err) != contract.Unavailable {
 				s.Log.Warn("stored values are not all under the new key yet", slog.Any("error", err))
