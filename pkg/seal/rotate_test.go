@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -349,6 +350,31 @@ func TestAKeyIsRetiredBehindALateReplica(t *testing.T) {
 	}
 	if late.Store.PrimaryKeyID() != next {
 		t.Error("it seals with the key of before again")
+	}
+}
+
+// What root leaves in the directory belongs to whose the directory is: they go on without root.
+func TestWhatRootLeavesIsTheOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir, paths := generate(t)
+	const owner = 12345
+	if err := os.Chown(dir, owner, owner); err != nil {
+		t.Fatal(err)
+	}
+	files := lock(t, dir, paths)
+	if _, _, err := files.Begin([]seal.Group{{Service: contract.TOTP}}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".lock", ".rotation.json"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Uid != owner || s.Gid != owner || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v of %d", name, info.Mode(), s.Uid)
+		}
 	}
 }
 

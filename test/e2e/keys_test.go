@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -268,6 +269,7 @@ func TestB40KeysAreRotatedUnderLoad(t *testing.T) {
 			t.Errorf("%s has %d values under the old key", k.Service, n)
 		}
 	}
+	recorded(t, p, map[string]int{"rotate": 2, "retire": 1})
 	p.SignInTOTP(agent, agentKey)
 	p.Restart()
 	p.SignInTOTP(admin, adminKey)
@@ -315,6 +317,25 @@ func inClear(t *testing.T, p *sut.Product, phone string, seeds ...string) {
 	}
 }
 
+// recorded looks for what was done to the keys in a portal's audit log.
+func recorded(t *testing.T, p *sut.Product, want map[string]int) {
+	t.Helper()
+	got := make(map[string]int)
+	for _, e := range export(t, p, "demo", "--action=keys_changed") {
+		actor, _ := e["actor"].(string)
+		detail, _ := e["detail"].(map[string]any)
+		what, _ := detail["what"].(string)
+		of, _ := detail["of"].(string)
+		if !strings.HasPrefix(actor, "operator:") || !strings.Contains(of, "totp-svc") {
+			t.Errorf("the audit log says %v", e)
+		}
+		got[what]++
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the audit log has %v, want %v", got, want)
+	}
+}
+
 // B40: key files that AWS KMS wraps start the product through the real SDK, rotate, and need no KMS while it runs; a
 // start without KMS is refused by name.
 func TestB40KeysThatKMSWraps(t *testing.T) {
@@ -331,6 +352,7 @@ func TestB40KeysThatKMSWraps(t *testing.T) {
 			t.Errorf("the key file of %s is in clear: %v", s, err)
 		}
 	}
+	recorded(t, p, map[string]int{"wrap": 1, "rotate": 1})
 	all, _ := keyStatus(t, p)
 	if c := p.Operate(1, "keys", "retire"); !strings.Contains(c.Stderr(), "may go after") {
 		t.Errorf("retire at once: %s", c.Output())
