@@ -3,10 +3,13 @@ package service
 import (
 	"context"
 	"log/slog"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
@@ -19,6 +22,8 @@ const (
 	KeysEvery = 2 * time.Second
 	// resealEvery is how often it looks whether stored values are under an older key.
 	resealEvery = 3 * time.Second
+	// sayKeysEvery is how often it says which keys it has; see [store.Replica].
+	sayKeysEvery = 10 * time.Second
 )
 
 // followKeys takes in the key file whenever it changes, and shows what became of it.
@@ -126,7 +131,27 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 		})
 	})
 	s.Go(func(ctx context.Context) { every(ctx, resealEvery, func() { show(ctx) }) })
+	s.Go(s.sayKeys)
 	return nil
+}
+
+// sayKeys has an operator know which keys this replica has: at once when they change, every ten seconds, and until it ends.
+func (s *Service) sayKeys(ctx context.Context) {
+	id := bus.NewID()
+	host, _ := os.Hostname() // it is for a person
+	var said time.Time
+	var what []uint32
+	every(ctx, KeysEvery, func() {
+		now := slices.Concat(s.Keys.Store.KeyIDs(), s.Keys.Bus.KeyIDs(), []uint32{s.Keys.Store.PrimaryKeyID(), s.Keys.Bus.PrimaryKeyID()})
+		if slices.Equal(now, what) && time.Since(said) < sayKeysEvery {
+			return
+		}
+		// A store that does not answer is told by itself.
+		if err := store.SaySeals(ctx, s.DB, id, host, s.Keys, s.Clock.Now()); err == nil {
+			said, what = time.Now(), now
+		}
+	})
+	_ = store.SayGone(context.WithoutCancel(ctx), s.DB, id, s.Clock.Now()) // else it is gone in a minute
 }
 
 // every does something at once, and again and again until ctx ends.

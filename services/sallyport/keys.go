@@ -168,6 +168,9 @@ func (c *keysRotateCommand) Run() error {
 				return err
 			}
 		}
+		if err := l.heard(c.site, open); err != nil {
+			return err
+		}
 		if err := l.use(ctx, open); err != nil {
 			return err
 		}

@@ -65,11 +65,7 @@ func (c *keysRetireCommand) Run() error {
 
 // mayRetire tells whether one keyset has old keys, or says what still needs them.
 func (l locker) mayRetire(ctx context.Context, v *vault, g seal.Group) (bool, error) {
-	sharers := services()
-	if g.Service != "" {
-		sharers = sharers[:0:0]
-		sharers = append(sharers, g.Service)
-	}
+	sharers := sharers(g)
 	old := false
 	for _, s := range sharers {
 		info, err := l.Info(s, g.Name())
@@ -87,6 +83,14 @@ func (l locker) mayRetire(ctx context.Context, v *vault, g seal.Group) (bool, er
 	for _, s := range sharers {
 		info, err := l.Info(s, g.Name())
 		if err != nil {
+			return false, err
+		}
+		if err := v.eachReplica(ctx, s, func(r store.Replica) error {
+			if !r.SealsWith(g.Name(), info.Primary) {
+				return fmt.Errorf("%s of %s does not seal with key %d yet; give it the new key file, or end it and wait a minute", r, s, info.Primary)
+			}
+			return nil
+		}); err != nil {
 			return false, err
 		}
 		p, err := v.resealing(ctx, s)
