@@ -10,21 +10,20 @@ import (
 	"sallyport/pkg/store"
 )
 
-// hearFor is how long `keys rotate` waits for replicas that have not heard of a new key.
-const hearFor = 20 * time.Second
+// hearFor is how many seconds `keys rotate` waits for replicas that have not heard of a new key.
+const hearFor = 20
 
 // heard returns when every replica that runs has the keys that are about to seal, or says which one does not.
 func (l locker) heard(s site, groups []seal.Group) error {
 	return s.work(false, func(ctx context.Context, v *vault) error {
-		for begin := time.Now(); ; {
-			err := l.lacking(ctx, v, groups)
-			if err == nil || time.Since(begin) > hearFor {
-				return err
-			}
+		err := l.lacking(ctx, v, groups)
+		for i := 0; i < hearFor && err != nil; i++ {
 			if err := pause(ctx, time.Second); err != nil {
 				return err
 			}
+			err = l.lacking(ctx, v, groups)
 		}
+		return err
 	})
 }
 
