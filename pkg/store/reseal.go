@@ -335,11 +335,13 @@ func (r *Resealer) Rescue(ctx context.Context, retired []uint32) (int, error) {
 				if !ok || !slices.Contains(retired, id) {
 					continue
 				}
-				found++
 				result, err := r.reseal(ctx, s.Collection, d.id, v)
 				if err != nil {
 					failed = errors.Join(failed, err)
 					continue
+				}
+				if result != Unopened { // what was moved is nobody's to save
+					found++
 				}
 				r.seen(result, s.Collection+" "+d.id+" "+v.Field)
 			}

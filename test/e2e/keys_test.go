@@ -187,7 +187,7 @@ func TestB40KeysAreRotatedUnderLoad(t *testing.T) {
 	if c := p.Operate(1, "keys", "retire"); !strings.Contains(c.Stderr(), "unfinished") {
 		t.Errorf("retire in the middle: %s", c.Output())
 	}
-	db, _ := documents(t, p, contract.TOTP)
+	db, late := documents(t, p, contract.TOTP)
 	finished := sut.Run(t, "sallyport", nil, "keys", "rotate", "--data="+p.Data, "--store="+p.StoreAddr())
 	p.SignInTOTP(admin, adminKey) // between the two steps
 
@@ -255,6 +255,15 @@ func TestB40KeysAreRotatedUnderLoad(t *testing.T) {
 		t.Errorf("%d sign-ins were begun meanwhile, %d could not be", v.begun.Load(), v.faults.Load())
 	}
 
+	if err := store.SaySeals(t.Context(), stores[contract.TOTP], "late", "elsewhere", late, later.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Operate(1, "keys", "retire", "--service=totp-svc"); !strings.Contains(c.Stderr(), "replica late on elsewhere") {
+		t.Errorf("retire while a replica seals with the old key: %s", c.Output())
+	}
+	if err := store.SayGone(t.Context(), stores[contract.TOTP], "late", later.Now()); err != nil {
+		t.Fatal(err)
+	}
 	p.Operate(0, "keys", "retire")
 	all, _ := keyStatus(t, p)
 	for i, k := range all {
