@@ -257,6 +257,7 @@ const (
 	AuditTextsResumed       AuditAction = "texts_resumed"
 	AuditPasswordGuesses    AuditAction = "password_guesses"
 	AuditUsersExported      AuditAction = "users_exported"
+	AuditKeysChanged        AuditAction = "keys_changed"
 )
 
 // AuditActions lists every action, in the order of a menu.
@@ -267,7 +268,7 @@ func AuditActions() []AuditAction {
 		AuditFactorRecovered, AuditRecoveryCodes, AuditUserCreated, AuditUserChanged, AuditUserDeleted, AuditPasswordLink,
 		AuditPasswordSet, AuditSessionsEnded, AuditPortalCreated, AuditPortalChanged, AuditBreakGlass,
 		AuditTextsLimited, AuditTextsStopped, AuditTextsResumed, AuditPasswordGuesses,
-		AuditUsersExported,
+		AuditUsersExported, AuditKeysChanged,
 	}
 }
 

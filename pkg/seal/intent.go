@@ -82,6 +82,9 @@ func (f *Files) Begin(groups []Group, now time.Time) (_ Intent, resumed bool, er
 	if err := os.WriteFile(next, raw, 0o600); err != nil {
 		return i, false, fmt.Errorf("key directory: %w", err)
 	}
+	if err := ownLike(f.dir, next); err != nil {
+		return i, false, err
+	}
 	if err := os.Rename(next, intentFile(f.dir)); err != nil {
 		return i, false, fmt.Errorf("key directory: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+
 	"sallyport/pkg/contract"
 )
 
@@ -22,13 +24,14 @@ type Keys struct {
 	service contract.Service
 
 	// turn is held by the one who reads the file, which may ask AWS KMS; mu is for the fields below and is never held for long.
-	turn  sync.Mutex
+	turn  chan struct{}
 	mu    sync.Mutex
-	now   *content    // what is in memory
-	bad   os.FileInfo // the file that was refused last; nil once there is a good one
-	fault error       // why
-	took  int         // changed files that were taken in
-	told  func(error) // of each file that was taken in or refused
+	now   *content                        // what is in memory
+	bad   os.FileInfo                     // the file that was refused last; nil once there is a good one
+	fault error                           // why
+	took  int                             // changed files that were taken in
+	kept  map[Keyset][]*tinkpb.Keyset_Key // keys that sealed here and are in the file no more; they open, in memory alone
+	told  func(error)                     // of each file that was taken in or refused
 }
 
 // Load reads the key file of a service, and asks AWS KMS where a key of it has wrapped the file. It refuses, by name, a
@@ -41,7 +44,7 @@ func Load(path string, service contract.Service) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{Store: &Box{}, Bus: &Box{}, path: path, service: service}
+	k := &Keys{Store: &Box{}, Bus: &Box{}, path: path, service: service, turn: make(chan struct{}, 1), kept: make(map[Keyset][]*tinkpb.Keyset_Key)}
 	if err := k.take(c); err != nil {
 		return nil, err
 	}
@@ -51,11 +54,11 @@ func Load(path string, service contract.Service) (*Keys, error) {
 
 // take makes the boxes use what a file says.
 func (k *Keys) take(c *content) error {
-	store, err := ready(c.sets[Store])
+	store, err := ready(k.with(c, Store))
 	if err != nil {
 		return fmt.Errorf("key file %s: %q: %w", k.path, Store, err)
 	}
-	bus, err := ready(c.sets[Bus])
+	bus, err := ready(k.with(c, Bus))
 	if err != nil {
 		return fmt.Errorf("key file %s: %q: %w", k.path, Bus, err)
 	}
@@ -67,6 +70,14 @@ func (k *Keys) take(c *content) error {
 	return nil
 }
 
+// with is a keyset of a file, behind the keys that are kept in memory alone.
+func (k *Keys) with(c *content, name Keyset) *tinkpb.Keyset {
+	set := c.sets[name]
+	out := &tinkpb.Keyset{PrimaryKeyId: set.GetPrimaryKeyId()}
+	out.Key = append(slices.Clone(k.kept[name]), set.GetKey()...)
+	return out
+}
+
 // Told has f called after each file that was taken in (nil) or refused (why), at most once for one file.
 func (k *Keys) Told(f func(error)) {
 	k.mu.Lock()
@@ -75,11 +86,14 @@ func (k *Keys) Told(f func(error)) {
 }
 
 // Reload takes in the key file if it is another one than that in memory, and returns why a new one was refused. Nothing
-// replaces good keys but a good file of the same service that holds the keys that seal now; one that was refused is
-// tried again, since it may be AWS KMS that was away.
+// replaces good keys but a good file of the same service that holds the keys that seal now, or keys
+// that came after them; one that was refused is tried again, since it may be AWS KMS that was away.
+//
+// A key that seals here and is not in the new file was retired while this process had not heard of its successor: it
+// seals nothing more, and opens what it sealed for as long as the process runs. See [State].Retired.
 func (k *Keys) Reload() error {
-	k.turn.Lock()
-	defer k.turn.Unlock()
+	k.turn <- struct{}{}
+	defer func() { <-k.turn }()
 	info, err := os.Stat(k.path)
 	if err == nil && k.has(info) {
 		return nil
@@ -87,11 +101,33 @@ func (k *Keys) Reload() error {
 	return k.reload(info)
 }
 
+// lookWithin is how long a value under an unknown key waits for one who reads the file already, and may ask AWS KMS.
+const lookWithin = time.Second
+
 // look is [Keys.Reload] for a value under an unknown key, which may be a stranger's: it costs a look at the directory,
-// and a file that was refused is not read again.
+// and a file that was refused is not read again. It returns in about a second, whoever reads the file.
 func (k *Keys) look() {
-	k.turn.Lock()
-	defer k.turn.Unlock()
+	t := time.NewTimer(lookWithin)
+	defer t.Stop()
+	select {
+	case k.turn <- struct{}{}:
+	case <-t.C:
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { <-k.turn }()
+		k.lookNow()
+	}()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+// lookNow is look by the one whose turn it is.
+func (k *Keys) lookNow() {
 	info, err := os.Stat(k.path)
 	if err != nil || k.has(info) || k.refused(info) {
 		return
@@ -143,16 +179,30 @@ func (k *Keys) reload(info os.FileInfo) error {
 	return err
 }
 
-// follows refuses a file that cannot be the next one: what is sealed at this moment would not open.
+// follows refuses a file that cannot be a later one: what is sealed at this moment would not open after a restart. Where the
+// key that seals is gone and one that came after it is there, it was retired meanwhile: it is kept, to open.
 func (k *Keys) follows(c *content) error {
+	var late []Keyset
 	for _, name := range []Keyset{Store, Bus} {
-		box := k.Store
-		if name == Bus {
-			box = k.Bus
+		now, next := k.now.sets[name], idsOf(c.sets[name])
+		id := now.GetPrimaryKeyId()
+		if slices.Contains(next, id) {
+			continue
 		}
-		if id := box.PrimaryKeyID(); !slices.Contains(idsOf(c.sets[name]), id) {
+		ids := idsOf(now)
+		if !slices.ContainsFunc(ids[slices.Index(ids, id)+1:], func(after uint32) bool { return slices.Contains(next, after) }) {
 			return fmt.Errorf("key file %s: %q: key %d, which seals now, is not in the new file", k.path, name, id)
 		}
+		late = append(late, name)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, kept := range k.kept {
+		k.kept[name] = slices.DeleteFunc(kept, func(key *tinkpb.Keyset_Key) bool { return slices.Contains(idsOf(c.sets[name]), key.GetKeyId()) })
+	}
+	for _, name := range late {
+		now := k.now.sets[name]
+		k.kept[name] = append(k.kept[name], now.GetKey()[slices.Index(idsOf(now), now.GetPrimaryKeyId())])
 	}
 	return nil
 }
@@ -167,6 +217,8 @@ type State struct {
 	// Taken counts the changed files that were taken in. Refused is why the file that lies there now was not.
 	Taken   int
 	Refused error
+	// Retired are the keys that sealed here until the file held them no more; they open, while this process runs.
+	Retired []uint32
 	// Since is when the key that seals now began to; the zero time where the file does not say.
 	Since map[Keyset]time.Time
 	// Wrapped tells whether a key of AWS KMS wraps the file.
@@ -177,8 +229,14 @@ type State struct {
 func (k *Keys) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	var retired []uint32
+	for _, name := range []Keyset{Store, Bus} {
+		for _, key := range k.kept[name] {
+			retired = append(retired, key.GetKeyId())
+		}
+	}
 	return State{
-		Taken: k.took, Refused: k.fault, Wrapped: k.now.kms != "",
+		Taken: k.took, Refused: k.fault, Wrapped: k.now.kms != "", Retired: retired,
 		Since: map[Keyset]time.Time{Store: k.now.since[Store], Bus: k.now.since[Bus]},
 	}
 }

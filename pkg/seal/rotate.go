@@ -61,6 +61,9 @@ func LockFiles(ctx context.Context, dir string, paths map[contract.Service]strin
 		}
 		return nil, errors.Join(err, lock.Close())
 	}
+	if err := ownLike(dir, lock.Name()); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	f := ReadFiles(ctx, paths)
 	f.dir, f.lock = dir, lock
 	return f, nil
@@ -341,6 +344,25 @@ func writeLike(like, path string, raw []byte) error {
 		err = file.Sync()
 	}
 	return errors.Join(err, file.Close())
+}
+
+// ownLike gives a file that root has made to whose the directory is: they are to change keys without root, too.
+func ownLike(dir, path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("key directory: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	if err := os.Lchown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+		return fmt.Errorf("key directory: %w", err)
+	}
+	return nil
 }
 
 // clone is a copy that may be changed.

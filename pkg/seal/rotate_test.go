@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -309,6 +310,71 @@ func TestAKeyFileIsFollowed(t *testing.T) {
 	restore(t, paths, good)
 	if err := b.Reload(); err != nil || b.State().Refused != nil {
 		t.Errorf("a good one again: %v", err)
+	}
+}
+
+// A process that has the new key, and still seals with the old one when that is retired, seals with the new one from then
+// on, and opens what it sealed. A file of before stays refused: what is sealed at this moment would not open with it.
+func TestAKeyIsRetiredBehindALateReplica(t *testing.T) {
+	dir, paths := generate(t)
+	files, place := lock(t, dir, paths), seal.Place{"a"}
+	before := snapshot(t, paths)
+	next, err := files.Add(t.Context(), seal.Store, contract.TOTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := load(t, paths[contract.TOTP], contract.TOTP)
+	was := late.Store.PrimaryKeyID()
+	if _, err := files.Use(t.Context(), seal.Store, contract.TOTP, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := late.Store.Seal([]byte("x"), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Retire(t.Context(), seal.Store, contract.TOTP); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := late.Store.Open(sealed, place); err != nil || string(plain) != "x" || !late.Store.Old(sealed) {
+		t.Errorf("what it sealed opens as %q, %v", plain, err)
+	}
+	if got := late.Store.PrimaryKeyID(); got != next || !slices.Equal(late.State().Retired, []uint32{was}) {
+		t.Errorf("it seals with %d, want %d; retired %v", got, next, late.State().Retired)
+	}
+	restore(t, paths, before)
+	if err := late.Reload(); err == nil || !strings.Contains(err.Error(), "which seals now, is not in the new file") {
+		t.Errorf("the file of before: %v", err)
+	}
+	if late.Store.PrimaryKeyID() != next {
+		t.Error("it seals with the key of before again")
+	}
+}
+
+// What root leaves in the directory belongs to whose the directory is: they go on without root.
+func TestWhatRootLeavesIsTheOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir, paths := generate(t)
+	const owner = 12345
+	if err := os.Chown(dir, owner, owner); err != nil {
+		t.Fatal(err)
+	}
+	files := lock(t, dir, paths)
+	if _, _, err := files.Begin([]seal.Group{{Service: contract.TOTP}}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".lock", ".rotation.json"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Uid != owner || s.Gid != owner || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v of %d", name, info.Mode(), s.Uid)
+		}
 	}
 }
 

@@ -3,10 +3,13 @@ package service
 import (
 	"context"
 	"log/slog"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
@@ -19,6 +22,8 @@ const (
 	KeysEvery = 2 * time.Second
 	// resealEvery is how often it looks whether stored values are under an older key.
 	resealEvery = 3 * time.Second
+	// sayKeysEvery is how often it says which keys it has; see [store.Replica].
+	sayKeysEvery = 10 * time.Second
 )
 
 // followKeys takes in the key file whenever it changes, and shows what became of it.
@@ -59,6 +64,9 @@ func (s *Service) followKeys() {
 			return
 		}
 		reloads.WithLabelValues("taken").Inc()
+		if retired := s.Keys.State().Retired; len(retired) > 0 {
+			s.Log.Error("keys were retired while this replica sealed with them; it seals with the new ones now, and brings under them what it sealed: do not end it before sallyport_seal_retired_unsaved is 0", slog.Any("keys", retired))
+		}
 		s.Log.Info("key file taken in", slog.Uint64("store", uint64(s.Keys.Store.PrimaryKeyID())), slog.Uint64("bus", uint64(s.Keys.Bus.PrimaryKeyID())))
 	})
 	s.Go(func(ctx context.Context) {
@@ -81,7 +89,10 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 	unfinished := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sallyport_reseal_unfinished", Help: "1 from a rotation until nothing was found that is under an older key.",
 	})
-	s.Registerer().MustRegister(values, left, unfinished)
+	unsaved := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sallyport_seal_retired_unsaved", Help: "1 while values may be stored under a key that was retired while this replica sealed with it: none but this process can open them.",
+	})
+	s.Registerer().MustRegister(values, left, unfinished, unsaved)
 	r := store.NewResealer(s.DB, s.Keys, kept, s.Clock.Now, func(result, at string) {
 		values.WithLabelValues(result).Inc()
 		if result == store.Unopened {
@@ -103,7 +114,16 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 		}
 	}
 	s.Go(func(ctx context.Context) {
+		saved := 0
 		every(ctx, resealEvery, func() {
+			if retired := s.Keys.State().Retired; len(retired) > saved {
+				unsaved.Set(1)
+				n, err := r.Rescue(ctx, retired)
+				if n == 0 && err == nil {
+					unsaved.Set(0)
+					saved = len(retired)
+				}
+			}
 			// A store that does not answer is told by itself.
 			if err := r.Turn(ctx); err != nil && ctx.Err() == nil && contract.CodeOf(err) != contract.Unavailable {
 				s.Log.Warn("stored values are not all under the new key yet", slog.Any("error", err))
@@ -111,7 +131,27 @@ func (s *Service) Reseal(ctx context.Context, kept []store.Sealed) error {
 		})
 	})
 	s.Go(func(ctx context.Context) { every(ctx, resealEvery, func() { show(ctx) }) })
+	s.Go(s.sayKeys)
 	return nil
+}
+
+// sayKeys has an operator know which keys this replica has: at once when they change, every ten seconds, and until it ends.
+func (s *Service) sayKeys(ctx context.Context) {
+	id := bus.NewID()
+	host, _ := os.Hostname() // it is for a person
+	var said time.Time
+	var what []uint32
+	every(ctx, KeysEvery, func() {
+		now := slices.Concat(s.Keys.Store.KeyIDs(), s.Keys.Bus.KeyIDs(), []uint32{s.Keys.Store.PrimaryKeyID(), s.Keys.Bus.PrimaryKeyID()})
+		if slices.Equal(now, what) && time.Since(said) < sayKeysEvery {
+			return
+		}
+		// A store that does not answer is told by itself.
+		if err := store.SaySeals(ctx, s.DB, id, host, s.Keys, s.Clock.Now()); err == nil {
+			said, what = time.Now(), now
+		}
+	})
+	_ = store.SayGone(context.WithoutCancel(ctx), s.DB, id, s.Clock.Now()) // else it is gone in a minute
 }
 
 // every does something at once, and again and again until ctx ends.

@@ -323,6 +323,36 @@ func (r *Resealer) reseal(ctx context.Context, collection, id string, v SealedVa
 	return Resealed, nil
 }
 
+// Rescue brings the values under these keys under the one that seals now, without the lease: they were retired, so that
+// none but this process can open what it sealed with them. It returns how many there were.
+func (r *Resealer) Rescue(ctx context.Context, retired []uint32) (int, error) {
+	found := 0
+	for _, s := range r.kept {
+		var failed error
+		err := eachSealed(ctx, r.db, []Sealed{s}, func(d sealedDocument) {
+			for _, v := range d.values {
+				id, ok := seal.KeyID(v.Value)
+				if !ok || !slices.Contains(retired, id) {
+					continue
+				}
+				result, err := r.reseal(ctx, s.Collection, d.id, v)
+				if err != nil {
+					failed = errors.Join(failed, err)
+					continue
+				}
+				if result != Unopened { // what was moved is nobody's to save
+					found++
+				}
+				r.seen(result, s.Collection+" "+d.id+" "+v.Field)
+			}
+		}, pause)
+		if err = errors.Join(err, failed); err != nil {
+			return found, fmt.Errorf("rescue %s: %w", s.Collection, err)
+		}
+	}
+	return found, nil
+}
+
 // count counts the values under old keys.
 func (r *Resealer) count(ctx context.Context, p Resealing) (int64, error) {
 	var n int64

@@ -301,6 +301,44 @@ func TestAReplicaThatIsLate(t *testing.T) {
 	a.opens()
 }
 
+// A replica that had the new key and did not seal with it when the old one was retired saves what it sealed meanwhile.
+func TestAReplicaThatIsTooLateSavesItsValues(t *testing.T) {
+	a := newAttic(t, 3)
+	was := a.keys.Store.PrimaryKeyID()
+	files, err := seal.LockFiles(t.Context(), t.TempDir(), map[contract.Service]string{contract.TOTP: a.path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close() //nolint:errcheck // nothing is waiting for it
+	if _, err := files.Add(t.Context(), seal.Store, contract.TOTP); err != nil {
+		t.Fatal(err)
+	}
+	late := a.load()
+	if _, err := files.Use(t.Context(), seal.Store, contract.TOTP, a.now); err != nil {
+		t.Fatal(err)
+	}
+	a.turn(t.Context(), a.replica(boxes(nil)))
+	if err := a.boxes.Insert(t.Context(), box{ID: "p/late", Secret: a.seal(late, "p/late", "secret")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Retire(t.Context(), seal.Store, contract.TOTP); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r := store.NewResealer(a.db, late, boxes(nil), time.Now, func(string, string) {})
+	for _, want := range []int{1, 0} {
+		if n, err := r.Rescue(t.Context(), late.State().Retired); n != want || err != nil {
+			t.Errorf("%d values were saved, %v; want %d", n, err, want)
+		}
+	}
+	if n := a.under(was); n != 0 {
+		t.Errorf("%d values are under the key that is gone", n)
+	}
+	a.opens()
+}
+
 // What no key opens stays as it is and is told, and the rest is done.
 func TestWhatDoesNotOpenIsTold(t *testing.T) {
 	a := newAttic(t, 10)

@@ -77,7 +77,7 @@ func (v *vault) keyFiles() map[contract.Service]string {
 	return paths
 }
 
-// change locks the key files and does f. It needs neither the documents nor the services.
+// change locks the key files and does f. It needs no service.
 func (s site) change(f func(context.Context, locker) error) (err error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
@@ -126,6 +126,17 @@ func (c *keysRotateCommand) Run() error {
 				return errors.Join(err, wrong("--stage use: no rotation is begun here; --stage add comes first"))
 			}
 		}
+		begun, err := seal.Begun(l.vault.Keys)
+		if err != nil {
+			return err
+		}
+		about := groups
+		if len(begun.Groups) > 0 {
+			about = begun.Groups
+		}
+		if err := c.record(strings.TrimSpace("rotate "+c.Stage), about); err != nil {
+			return err
+		}
 		intent, resumed, err := l.Begin(groups, l.vault.clock.Now())
 		if err != nil {
 			return err
@@ -156,6 +167,9 @@ func (c *keysRotateCommand) Run() error {
 			if err := pause(ctx, settle); err != nil {
 				return err
 			}
+		}
+		if err := l.heard(c.site, open); err != nil {
+			return err
 		}
 		if err := l.use(ctx, open); err != nil {
 			return err
@@ -218,7 +232,7 @@ func (c *keysWrapCommand) Run() error {
 	if err := seal.CheckKMS(c.KMS); err != nil {
 		return wrong("--kms: %v", err)
 	}
-	return c.rewrap(c.Service, c.KMS, "wrapped by "+c.KMS)
+	return c.rewrap("wrap", c.Service, c.KMS, "wrapped by "+c.KMS)
 }
 
 // keysUnwrapCommand is `sallyport keys unwrap`.
@@ -228,14 +242,21 @@ type keysUnwrapCommand struct {
 }
 
 // Run unwraps.
-func (c *keysUnwrapCommand) Run() error { return c.rewrap(c.Service, "", "in clear") }
+func (c *keysUnwrapCommand) Run() error { return c.rewrap("unwrap", c.Service, "", "in clear") }
 
-func (s site) rewrap(only, kms, how string) error {
+func (s site) rewrap(what, only, kms, how string) error {
 	return s.change(func(ctx context.Context, l locker) error {
+		var about []contract.Service
+		var files []seal.Group
 		for _, name := range services() {
-			if only != "" && contract.Service(only) != name {
-				continue
+			if only == "" || contract.Service(only) == name {
+				about, files = append(about, name), append(files, seal.Group{Service: name})
 			}
+		}
+		if err := s.record(what, files); err != nil {
+			return err
+		}
+		for _, name := range about {
 			if err := l.Wrap(ctx, name, kms); err != nil {
 				return err
 			}

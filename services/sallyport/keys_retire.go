@@ -34,18 +34,28 @@ func (c *keysRetireCommand) Run() error {
 		}
 		return c.work(false, func(ctx context.Context, v *vault) error {
 			var refused []error
-			none := true
+			var ready []seal.Group
 			for _, g := range groups {
-				gone, err := l.retire(ctx, v, g)
+				may, err := l.mayRetire(ctx, v, g)
 				if err != nil {
 					refused = append(refused, fmt.Errorf("%s: %w", named(g), err))
 				}
-				if len(gone) > 0 {
-					none = false
-					fmt.Printf("%s: retired %s.\n", named(g), ids(gone))
+				if may {
+					ready = append(ready, g)
 				}
 			}
-			if none && len(refused) == 0 {
+			if err := v.recordKeys(ctx, "retire", ready); err != nil {
+				return errors.Join(append(refused, err)...)
+			}
+			for _, g := range ready {
+				gone, err := l.Retire(ctx, g.Name(), g.Service)
+				if err != nil {
+					refused = append(refused, fmt.Errorf("%s: %w", named(g), err))
+					continue
+				}
+				fmt.Printf("%s: retired %s.\n", named(g), ids(gone))
+			}
+			if len(ready) == 0 && len(refused) == 0 {
 				fmt.Println("There are no old keys.")
 			}
 			return errors.Join(refused...)
@@ -53,53 +63,57 @@ func (c *keysRetireCommand) Run() error {
 	})
 }
 
-// retire takes the old keys out of one keyset, or says what still needs them.
-func (l locker) retire(ctx context.Context, v *vault, g seal.Group) ([]uint32, error) {
-	sharers := services()
-	if g.Service != "" {
-		sharers = sharers[:0:0]
-		sharers = append(sharers, g.Service)
-	}
+// mayRetire tells whether one keyset has old keys, or says what still needs them.
+func (l locker) mayRetire(ctx context.Context, v *vault, g seal.Group) (bool, error) {
+	sharers := sharers(g)
 	old := false
 	for _, s := range sharers {
 		info, err := l.Info(s, g.Name())
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		old = old || len(info.Old) > 0
 		if age := v.clock.Now().Sub(info.Since); len(info.Old) > 0 && age < retireAfter {
-			return nil, fmt.Errorf("the key that seals now began to %s ago; the old ones may go after %s", age.Round(time.Second), retireAfter)
+			return false, fmt.Errorf("the key that seals now began to %s ago; the old ones may go after %s", age.Round(time.Second), retireAfter)
 		}
 	}
 	if !old {
-		return nil, nil
+		return false, nil
 	}
 	for _, s := range sharers {
 		info, err := l.Info(s, g.Name())
 		if err != nil {
-			return nil, err
+			return false, err
+		}
+		if err := v.eachReplica(ctx, s, func(r store.Replica) error {
+			if !r.SealsWith(g.Name(), info.Primary) {
+				return fmt.Errorf("%s of %s does not seal with key %d yet; give it the new key file, or end it and wait a minute", r, s, info.Primary)
+			}
+			return nil
+		}); err != nil {
+			return false, err
 		}
 		p, err := v.resealing(ctx, s)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		if g.Name() == seal.Bus {
 			if p.BusPrimary != int64(info.Primary) {
-				return nil, fmt.Errorf("%s does not seal with key %d yet; it must run, and have the new key file", s, info.Primary)
+				return false, fmt.Errorf("%s does not seal with key %d yet; it must run, and have the new key file", s, info.Primary)
 			}
 			continue
 		}
 		if p.Primary != int64(info.Primary) {
-			return nil, fmt.Errorf("%s does not seal with key %d yet; it must run, and have the new key file", s, info.Primary)
+			return false, fmt.Errorf("%s does not seal with key %d yet; it must run, and have the new key file", s, info.Primary)
 		}
 		if !p.Done(info.Primary) {
-			return nil, fmt.Errorf("%s is not done: %d values are under an old key, %d of which no key opens", s, p.Left, p.Unopened)
+			return false, fmt.Errorf("%s is not done: %d values are under an old key, %d of which no key opens", s, p.Left, p.Unopened)
 		}
 		if err := l.none(ctx, v, g, info); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
-	return l.Retire(ctx, g.Name(), g.Service)
+	return true, nil
 }
 
 // none looks at every stored value. Where one is under an old key after all, the service looks again.

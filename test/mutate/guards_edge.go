@@ -18,6 +18,11 @@ var edgeGuards = []guard{
 		Package: sealPackage, Test: "TestASealedValueOpensOnlyInItsPlace",
 	},
 	{
+		Name: "seal: a file without the later keys is refused", Keeps: "an older copy of a key file, or a stranger's, does not replace the keys that seal",
+		File: "pkg/seal/keys.go", Old: `		if !slices.ContainsFunc(ids[slices.Index(ids, id)+1:],`, New: `		if false && !slices.ContainsFunc(ids[slices.Index(ids, id)+1:],`,
+		Package: sealPackage, Test: "TestAKeyIsRetiredBehindALateReplica",
+	},
+	{
 		Name: "store: re-sealing loses to a person", Keeps: "what somebody changes while keys are rotated is not set back",
 		File: "pkg/store/reseal.go", Old: `		Guard:  bson.D{{Key: v.Field, Value: v.Value}},`, New: `		Guard:  bson.D{},`,
 		Package: storePackage, Test: "TestResealingLosesToAPerson",

@@ -50,7 +50,7 @@ type Period struct {
 
 type auditRequest struct {
 	Period
-	Action string `query:"action" enum:"enrolment_started,enrolment_confirmed,enrolment_reset,enrolment_removed,enrolment_skipped,enrolment_enabled,settings_changed,challenge_ended,factor_locked,factor_unlocked,factor_recovered,recovery_codes_made,user_created,user_changed,user_deleted,password_link_made,password_set,sessions_ended,portal_created,portal_changed,break_glass,texts_limited,texts_stopped,texts_resumed,password_guesses,users_exported"`
+	Action string `query:"action" enum:"enrolment_started,enrolment_confirmed,enrolment_reset,enrolment_removed,enrolment_skipped,enrolment_enabled,settings_changed,challenge_ended,factor_locked,factor_unlocked,factor_recovered,recovery_codes_made,user_created,user_changed,user_deleted,password_link_made,password_set,sessions_ended,portal_created,portal_changed,break_glass,texts_limited,texts_stopped,texts_resumed,password_guesses,users_exported,keys_changed"`
 }
 
 // AuditEntry is one entry of the audit log.

@@ -235,6 +235,8 @@ const (
 	auditResumedOther    Text = "audit.texts_resumed.other"
 	auditExported        Text = "audit.users_exported"
 	auditExportedOther   Text = "audit.users_exported.other"
+	auditKeys            Text = "audit.keys_changed"
+	auditKeysOther       Text = "audit.keys_changed.other"
 	detailLimit          Text = "detail.limit"
 	detailAnswered       Text = "detail.answered"
 	detailUntil          Text = "detail.until"
@@ -301,6 +303,7 @@ var auditTexts = map[string]struct{ name, self, other Text }{
 	"texts_stopped":       {auditStopped, auditStoppedSelf, auditStoppedSelf},
 	"texts_resumed":       {auditResumed, auditResumedOther, auditResumedOther},
 	"users_exported":      {auditExported, auditExportedOther, auditExportedOther},
+	"keys_changed":        {auditKeys, auditKeysOther, auditKeysOther},
 	"break_glass":         {auditBreakGlass, auditBreakGlassOther, auditBreakGlassOther},
 }
 
