@@ -53,7 +53,7 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 	key, _ := p.EnrolTOTP(agent)
 
 	p.Advance(2 * sut.Step)
-	code := p.Code(key)
+	step, code := stepOf(p.Now()), p.Code(key)
 	entered := 0
 	for range 3 {
 		for _, a := range volley(t, p, 40, typed(code)) {
@@ -65,6 +65,19 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 	s := p.BeginSignIn(agent)
 	if verdict(p.Do(http.MethodPost, s.Path("/verify"), s.Token, typed(code))) == in {
 		entered++
+	}
+	db, err := store.Connect(t.Context(), store.Options{URI: p.StoreURI(), Database: "sallyport_totp_svc", Name: "attack", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bounded(t, db.Close) })
+	counts := store.Of[kept](db, "authenticators")
+	k, err := counts.Get(t.Context(), "demo/agent-demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.LastStep < step {
+		t.Errorf("the right code was not looked at: nothing was tried; the last step is %d, that of the code %d, now %d, %d entered", k.LastStep, step, stepOf(p.Now()), entered)
 	}
 	if entered > 1 {
 		t.Errorf("one code let in %d times, over three crashes", entered)
@@ -89,15 +102,9 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 			most += 5
 		}
 	}
-	db, err := store.Connect(t.Context(), store.Options{URI: p.StoreURI(), Database: "sallyport_totp_svc", Name: "attack", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	if k, err = counts.Get(t.Context(), "demo/agent-demo"); err != nil {
 		t.Fatal(err)
 	}
-	k, err := store.Of[kept](db, "authenticators").Get(t.Context(), "demo/agent-demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bounded(t, db.Close)
 	if looked > most || k.Guess.Failures > most || k.Guess.Failures < looked {
 		t.Errorf("%d guesses were answered and %d are counted, over three crashes; want no more than %d, and none forgotten", looked, k.Guess.Failures, most)
 	}

@@ -13,9 +13,10 @@ import (
 	"sallyport/test/sut"
 )
 
-// kept is what is kept of a count of wrong codes.
+// kept is what is kept of a count of wrong codes, and of the last right one of an app.
 type kept struct {
-	Guess lockout.State `bson:"guess"`
+	Guess    lockout.State `bson:"guess"`
+	LastStep int64         `bson:"last_step"`
 }
 
 // failures is how many wrong codes of a person are counted in a collection of a service.
