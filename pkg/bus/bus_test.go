@@ -245,6 +245,16 @@ func TestRepeatedCallRunsOnce(t *testing.T) {
 	}
 }
 
+// A call is repeated where its id and its question are the same: an id alone brings nobody another's answer.
+func TestAnIDAloneBringsNoAnswer(t *testing.T) {
+	named := func(id, asked string) string {
+		return attemptOf(&nats.Msg{Header: nats.Header{contract.HeaderCallID: {id}}, Data: []byte(asked)})
+	}
+	if again := named("1", "a"); again != named("1", "a") || again == "" || named("1", "a") == named("1", "b") || named("1", "a") == named("2", "a") || named("", "a") != "" {
+		t.Error("a call is not named by its id and its question")
+	}
+}
+
 // What was no answer (unavailable, internal) is not kept: the repeat runs.
 func TestRepeatAfterFault(t *testing.T) {
 	a := newAnswers(2, time.Minute)

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 				b.metrics.call("server", call.Subject, contract.NotAnswering(), 0)
 				return
 			}
-			out := answers.once(msg.Header.Get(contract.HeaderCallID), func() *nats.Msg {
+			out := answers.once(attemptOf(msg), func() *nats.Msg {
 				return b.run(call.Subject, msg.Header, func(ctx context.Context) (any, error) {
 					req, err := decode[Req](msg.Header, msg.Data)
 					if err != nil {
@@ -182,8 +183,19 @@ func givenUp(header nats.Header, now time.Time) bool {
 	return err == nil && now.After(time.UnixMilli(ms).Add(skew))
 }
 
-// answers remembers the last answers of one subject by call id, and makes a second attempt with the same id wait
-// for the first.
+// attemptOf names a call by its id and by what it asks: whoever may call here and overheard an id gets no answer that was
+// another's. It is "" for a call without an id.
+func attemptOf(msg *nats.Msg) string {
+	id := msg.Header.Get(contract.HeaderCallID)
+	if id == "" {
+		return ""
+	}
+	asked := sha256.Sum256(msg.Data)
+	return id + string(asked[:])
+}
+
+// answers remembers the last answers of one subject by call, and makes a second attempt of the same call wait for the
+// first.
 type answers struct {
 	mu    sync.Mutex
 	byID  map[string]*held

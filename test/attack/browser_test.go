@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -134,6 +135,18 @@ func (b *browser) goTo(address string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.loads > before
+	})
+}
+
+// goToLair opens a page of an attacker, and waits until its script is there: the load that was heard of may be another's.
+func (b *browser) goToLair(address string) {
+	b.t.Helper()
+	b.goTo(address)
+	b.until("the script at "+address, func() bool {
+		ctx, cancel := context.WithTimeout(b.tab, browserPatience)
+		defer cancel()
+		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(`typeof frame === "function" && location.href.startsWith(%q)`, address)))
+		return err == nil && there // between two pages there is nobody to ask
 	})
 }
 

@@ -103,25 +103,32 @@ func (p *person) everyDoor(t testing.TB, n int, before []sut.SignIn) []try {
 // send them elsewhere.
 var refusals = []string{wrongCode, locked, "conflict", "unauthenticated", "expired", fmt.Sprint(http.StatusSeeOther)}
 
-// TestRule03OneRightCodeOpensOneDoor types one right code at two hundred doors at once, over both gateways: sign-ins by
+// TestRule03OneRightCodeOpensOneDoor types one right code at two hundred doors at once (at fewer where a machine is slow), over both gateways: sign-ins by
 // API and page, step-ups, confirmations of another authenticator, and sign-ins from before the factor was set up.
 func TestRule03OneRightCodeOpensOneDoor(t *testing.T) {
 	t.Parallel()
 	h := openHouse(t, nil)
-	for _, ahead := range []int{0, 1, -1} {
+	ways, crowd := []int{0, 1, -1}, 200
+	for len(ways) > 0 {
+		ahead := ways[0]
 		p := h.add(t, contract.Internal, 1)[0]
 		before := p.beginMany(t, 4)
 		p.enrol(t)
-		doors := p.everyDoor(t, 200, before)
+		doors := p.everyDoor(t, crowd, before)
 		// The codes of the step before, of this one and of the next are all right.
-		code, accepted := h.appCode(t, p.key, ahead), h.counted(appVerifications, "accepted")
+		code, accepted, repeated := h.appCode(t, p.key, ahead), h.counted(appVerifications, "accepted"), h.repeated()
 		answers := make([]sut.Answer, len(doors))
 		atOnce(len(doors), func(i int) { answers[i] = doors[i](spelt(code, i)) })
 		got := tally(answers)
-		once(t, fmt.Sprintf("a code %d steps ahead at %d doors", ahead, len(doors)), got)
-		only(t, "one code at many doors", got, append(refusals, in)...)
-		if n := h.counted(appVerifications, "accepted") - accepted; n > 1+h.repeated() {
-			t.Errorf("totp-svc accepted the code %d times; %d calls were repeated", n, h.repeated())
+		if got[unavailable] > len(doors)/2 && got[in] <= 1 && crowd > 50 {
+			crowd /= 2 // so many are too many for this machine: a smaller crowd shows more
+		} else {
+			ways = ways[1:]
+			once(t, fmt.Sprintf("a code %d steps ahead at %d doors", ahead, len(doors)), got)
+			only(t, "one code at many doors", got, append(refusals, in)...)
+		}
+		if n := h.counted(appVerifications, "accepted") - accepted; n > 1+h.repeated()-repeated {
+			t.Errorf("totp-svc accepted the code %d times; %d calls were repeated", n, h.repeated()-repeated)
 		}
 		// Only what got in has a session.
 		for _, a := range answers {

@@ -12,7 +12,7 @@ import (
 	"sallyport/test/sut"
 )
 
-// volley sends many requests at once to a product that is killed when the first answer is there, brings it back, and
+// volley sends many requests at once to a product that is killed when the first answer is there that is one, brings it back, and
 // returns the answers that came.
 func volley(t *testing.T, p *sut.Product, n int, body any) []sut.Answer {
 	t.Helper()
@@ -33,7 +33,7 @@ func volley(t *testing.T, p *sut.Product, n int, body any) []sut.Answer {
 		mu.Lock()
 		answers = append(answers, a)
 		mu.Unlock()
-		if !first.Swap(true) {
+		if verdict(a) != unavailable && !first.Swap(true) {
 			dead.Do(p.Kill9)
 		}
 	})
@@ -52,22 +52,42 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 	p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(map[string]string{"PASSWORD_LIMIT_ACCOUNT": "off", "PASSWORD_LIMIT_NETWORK": "off"})})
 	key, _ := p.EnrolTOTP(agent)
 
-	p.Advance(2 * sut.Step)
-	code := p.Code(key)
-	entered := 0
-	for range 3 {
-		for _, a := range volley(t, p, 40, typed(code)) {
-			if verdict(a) == in {
-				entered++
+	db, err := store.Connect(t.Context(), store.Options{URI: p.StoreURI(), Database: "sallyport_totp_svc", Name: "attack", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bounded(t, db.Close) })
+	read := func() kept {
+		t.Helper()
+		k, err := store.Of[kept](db, "authenticators").Get(t.Context(), "demo/agent-demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	spent := false
+	for try := 0; try < 4 && !spent; try++ { // a busy machine may kill it each time before any code is looked at
+		p.Advance(2 * sut.Step)
+		step, code := stepOf(p.Now()), p.Code(key)
+		entered := 0
+		for range 3 {
+			for _, a := range volley(t, p, 40, typed(code)) {
+				if verdict(a) == in {
+					entered++
+				}
 			}
 		}
+		s := p.BeginSignIn(agent)
+		if verdict(p.Do(http.MethodPost, s.Path("/verify"), s.Token, typed(code))) == in {
+			entered++
+		}
+		if entered > 1 {
+			t.Errorf("one code let in %d times, over three crashes", entered)
+		}
+		spent = read().LastStep >= step
 	}
-	s := p.BeginSignIn(agent)
-	if verdict(p.Do(http.MethodPost, s.Path("/verify"), s.Token, typed(code))) == in {
-		entered++
-	}
-	if entered > 1 {
-		t.Errorf("one code let in %d times, over three crashes", entered)
+	if !spent {
+		t.Error("no right code was looked at: nothing was tried")
 	}
 
 	p.Advance(time.Hour)
@@ -89,15 +109,7 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 			most += 5
 		}
 	}
-	db, err := store.Connect(t.Context(), store.Options{URI: p.StoreURI(), Database: "sallyport_totp_svc", Name: "attack", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := store.Of[kept](db, "authenticators").Get(t.Context(), "demo/agent-demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bounded(t, db.Close)
+	k := read()
 	if looked > most || k.Guess.Failures > most || k.Guess.Failures < looked {
 		t.Errorf("%d guesses were answered and %d are counted, over three crashes; want no more than %d, and none forgotten", looked, k.Guess.Failures, most)
 	}

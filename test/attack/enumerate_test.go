@@ -87,6 +87,14 @@ func populations(t *testing.T, p *sut.Product, master string) []population {
 	}
 	create("guest@demo.test", false) // invited, and no password chosen
 	create("feder@demo.test", true)
+	south, sue := openSouth(t, p)
+	theirs := sut.Want[invitation](t, http.StatusCreated, south.Do("POST", "/v1/admin/users", sue, map[string]any{"email": "south@demo.test", "name": "Pat", "audience": "internal"}))
+	g := newGuest(t, p)
+	g.host = southHost
+	g.choose(link(t, p, theirs.PasswordLink.URL))
+	if a := knock(south, "south@demo.test", thePassword); a.Status != http.StatusCreated {
+		t.Fatalf("the other portal's account does not come in there: %s", a)
+	}
 	return []population{
 		{"nobody", "nobod@demo.test", thePassword},
 		{"a wrong password", "known@demo.test", "seven brown kettles sang"},
@@ -210,7 +218,8 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 }
 
 // TestRule10TimeTellsNobodyApart measures two times a thousand sign-ins, in turn: at an address that
-// has an account, and at one that has none. Student would not tell them apart (Welch's t).
+// has an account, and at one that has none. Student would not tell them apart (Welch's t), or it is by less than a
+// twentieth of what a refusal takes.
 func TestRule10TimeTellsNobodyApart(t *testing.T) {
 	t.Parallel()
 	// A hash costs little enough here for everything else to show beside it.
@@ -254,9 +263,17 @@ func TestRule10TimeTellsNobodyApart(t *testing.T) {
 		askers.Wait()
 		return apart(x, y)
 	}
+	told := func(d, w float64) bool { return math.Abs(w) >= 4.5 && math.Abs(d) >= 0.05 }
 	// What differs is seen: an address that is none costs no hash.
-	if d, w := measure(population{email: "nobod-demo.test", password: "x"}, people[0], 100); w < 4.5 && d < 0.05 {
-		t.Errorf("a request without a hash is not told from one with: %.0f %%, t = %.1f", 100*d, w)
+	seen := false
+	for try := 0; try < 3 && !seen; try++ {
+		d, w := measure(population{email: "nobod-demo.test", password: "x"}, people[0], 100)
+		if seen = told(d, w) && w > 0; !seen {
+			t.Logf("a request without a hash is not told from one with: %.0f %%, t = %.1f", 100*d, w)
+		}
+	}
+	if !seen {
+		t.Error("a request without a hash is not told from one with: nothing below means anything")
 	}
 	for _, pair := range []struct {
 		a, b population
@@ -270,7 +287,7 @@ func TestRule10TimeTellsNobodyApart(t *testing.T) {
 		for range 3 {
 			d, w := measure(pair.a, pair.b, pair.n)
 			found = append(found, fmt.Sprintf("%+.1f %% (t = %.1f)", 100*d, w))
-			if math.Abs(w) < 4.5 || math.Abs(d) < 0.05 || sign*w < 0 {
+			if !told(d, w) || sign*w < 0 {
 				sign = 0
 				break
 			}
@@ -347,4 +364,7 @@ func TestRule11TextsOnlyAfterTheRightPassword(t *testing.T) {
 	}
 	p.BeginSignIn(clara)
 	p.CodeAfter(claraPhone, seen)
+	if n := len(p.Messages("")); n != seen+1 {
+		t.Errorf("one sign-in sent %d texts", n-seen)
+	}
 }

@@ -3,10 +3,12 @@ package attack
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"sallyport/pkg/contract"
 	"sallyport/test/sut"
 )
 
@@ -73,6 +75,8 @@ type judged struct {
 	in    bool // what success looks like
 	may   bool // what the model says
 	must  bool // a right code in a usual request must succeed
+	// late is a call of which a second attempt, coming late, undoes what was right; nobody is told of that.
+	late string
 }
 
 // judge compares an answer with the model. It returns whether somebody got in.
@@ -106,7 +110,7 @@ func (c *crew) judge(j judged) bool {
 		c.bad("%s is closed after %d failures, and should be open: %s", j.what, j.count.failures, j.a)
 	case v == locked:
 		c.tally.note(locked)
-	case j.may && j.must && j.how.usual():
+	case j.may && j.must && j.how.usual() && (j.late == "" || c.h.repeated(j.late) == 0):
 		c.bad("%s refuses what is right: %s", j.what, j.a)
 	}
 	return false
@@ -197,7 +201,7 @@ func (c *crew) confirmWith(f *flow, token, typed string) {
 	if target != f && how != asPage {
 		target = nil
 	}
-	j := judged{what: "confirm app", a: a, how: how, typed: typed, in: handedOut(a) != "", must: true}
+	j := judged{what: "confirm app", a: a, how: how, typed: typed, in: handedOut(a) != "", must: true, late: contract.TOTPBegin.Subject}
 	if target != nil {
 		j.of, j.count, j.may = target.of, &target.of.guess, target.mayConfirm(typed, c.now)
 		if target.of.sms {
@@ -207,6 +211,7 @@ func (c *crew) confirmWith(f *flow, token, typed string) {
 		}
 	}
 	if !c.judge(j) {
+		c.shown(target, how, a)
 		// A sign-in that finds its person enrolled by another is over, right code or not.
 		if target != nil && a.Status < 500 && target.of.enrolled && target.status == "enroll" && oneOf(verdict(a), "conflict", "303") {
 			target.status = "relogin"
@@ -228,6 +233,33 @@ func (c *crew) confirmWith(f *flow, token, typed string) {
 	if !p.sms {
 		c.opens(handedOut(a), p, true)
 	}
+}
+
+// shownKey is the key on a page that shows one.
+var shownKey = regexp.MustCompile(`<code class="key"[^>]*>([^<]+)</code>`)
+
+// shown takes in the page that answers a refused code. Whoever typed it sees the QR code again: if another sign-in of the
+// person was begun since, that is a new one, and the other's is replaced.
+func (c *crew) shown(f *flow, how style, a sut.Answer) {
+	m := shownKey.FindSubmatch(a.Body)
+	if how != asPage || m == nil {
+		return
+	}
+	if f == nil || f.of.sms || !f.mayBegin(c.now) {
+		c.bad("an enrolment is shown where none may begin: %s", a)
+		return
+	}
+	key := strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '2' && r <= '7' {
+			return r
+		}
+		return -1
+	}, string(m[1]))
+	if f.seed == nil || f.seed.key != key {
+		c.tell("  another QR code for %s", f.of.user)
+		f.seed = &seed{key: key, at: c.now}
+	}
+	f.of.seed = f.seed
 }
 
 func (c *crew) skip(f *flow) {
@@ -432,8 +464,11 @@ func (c *crew) use(v *pass) {
 		return
 	}
 	target := c.passOf(token)
-	for a.Status == http.StatusOK && how.usual() && target != nil && target.over && time.Since(target.ended) < time.Second {
-		a, _ = c.send(wire{method: http.MethodGet, path: "/v1/session", token: token})
+	// The second is the product's; what the machine takes to say so comes on top of it.
+	for slowest := a.Took; a.Status == http.StatusOK && how.usual() && target != nil && target.over && time.Since(target.ended) < hearsWithin+slowest; slowest = max(slowest, a.Took) {
+		if a, sent = c.send(wire{method: http.MethodGet, path: "/v1/session", token: token}); !sent {
+			return
+		}
 	}
 	may := target.mayUse(c.now)
 	must := may && c.now.Before(target.surely.Add(29*time.Minute))

@@ -226,7 +226,7 @@ func TestRule15FormsOfOthersChangeNothing(t *testing.T) {
 				}
 				what := name + ", " + way + " " + referrer
 				f.forget()
-				b.goTo(site + "/?referrer=" + referrer)
+				b.goToLair(site + "/?referrer=" + referrer)
 				evaluate[bool](b, fmt.Sprintf(`Promise.all(%s.map(to => %s(to, %s))).then(() => true)`, list(pages), way, fields))
 				b.until(what, func() bool { return len(f.those(posts)) >= len(pages) })
 				refused(what, site == sameSite && way != "sandboxed")
@@ -243,7 +243,7 @@ func TestRule15FormsOfOthersChangeNothing(t *testing.T) {
 		}
 		// The JSON API takes no cookie, and its own kind of body needs a leave that nobody gets.
 		f.forget()
-		b.goTo(site)
+		b.goToLair(site)
 		evaluate[bool](b, fmt.Sprintf(`Promise.all(%s.flatMap(to => [plain(to, %s), blind(to, %s)])).then(() => true)`, list(api), fields, fields))
 		b.until(name+", the API", func() bool { return len(f.those(posts)) >= 2*len(api) })
 		refused(name+", the API", site == sameSite)
@@ -256,7 +256,7 @@ func TestRule15FormsOfOthersChangeNothing(t *testing.T) {
 		// A whole page that posts itself.
 		for _, path := range []string{"/sign-out", "/account/sessions/sign-out-others", "/sign-in", "/admin/settings"} {
 			f.forget()
-			b.goTo(site)
+			b.goToLair(site)
 			evaluate[bool](b, fmt.Sprintf(`(form(%q, %s, "_top"), true)`, f.URL+path, fields))
 			b.until(name+", the whole page", func() bool { return len(f.those(posts)) == 1 })
 			refused(name+", the whole page", site == sameSite)
@@ -270,7 +270,7 @@ func TestRule15FormsOfOthersChangeNothing(t *testing.T) {
 	}
 	// Links and pictures change nothing either: every page is asked for as an image, from another site.
 	f.forget()
-	b.goTo(sameSite)
+	b.goToLair(sameSite)
 	var reads []string
 	for _, r := range routeTable(t) {
 		if r.Method == http.MethodGet && !strings.HasPrefix(r.Path, "/v1/") {
@@ -320,7 +320,7 @@ func TestRule15NobodyFramesUs(t *testing.T) {
 			b.mu.Lock()
 			b.logged = nil
 			b.mu.Unlock()
-			b.goTo(site)
+			b.goToLair(site)
 			var all []string
 			for _, path := range asked {
 				all = append(all, f.URL+path)

@@ -3,6 +3,7 @@ package attack
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,9 +14,10 @@ import (
 	"sallyport/test/sut"
 )
 
-// kept is what is kept of a count of wrong codes.
+// kept is what is kept of a count of wrong codes, and of the last right one of an app.
 type kept struct {
-	Guess lockout.State `bson:"guess"`
+	Guess    lockout.State `bson:"guess"`
+	LastStep int64         `bson:"last_step"`
 }
 
 // failures is how many wrong codes of a person are counted in a collection of a service.
@@ -28,10 +30,18 @@ func (h *house) failures(service contract.Service, collection string, p *person)
 	return k.Guess.Failures
 }
 
-// guessAt types wrong codes at many doors at once and returns what was said.
+// guessAt types wrong codes at many doors at once and returns what was said. Whoever met a product without time comes
+// back, twice at most.
 func (h *house) guessAt(doors []try, wrong []string) map[string]int {
 	answers := make([]sut.Answer, len(doors))
-	atOnce(len(doors), func(i int) { answers[i] = doors[i](wrong[i%len(wrong)]) })
+	var waiting []int
+	for i := range doors {
+		waiting = append(waiting, i)
+	}
+	for range 3 {
+		atOnce(len(waiting), func(n int) { i := waiting[n]; answers[i] = doors[i](wrong[i%len(wrong)]) })
+		waiting = slices.DeleteFunc(waiting, func(i int) bool { return verdict(answers[i]) != unavailable })
+	}
 	return tally(answers)
 }
 

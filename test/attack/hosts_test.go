@@ -97,7 +97,7 @@ func TestRule16HostsOfOthersCountForNothing(t *testing.T) {
 				"GET //evil.test/account HTTP/1.1\r\nHost: portal.test\r\n\r\n", "GET /account HTTP/1.1\r\nHost: portal.test\r\nHost: evil.test\r\n\r\n",
 				"GET /account HTTP/1.1\r\nHost: evil.test\r\nHost: portal.test\r\n\r\n", "GET evil.test/account HTTP/1.1\r\nHost: portal.test\r\n\r\n",
 			} {
-				_, body, _ := speak(t, p, raw)
+				_, body, _ := speak(t, p, raw, 1)
 				for _, to := range asked(t, p, strings.Fields(raw)[1]) {
 					body += to
 				}

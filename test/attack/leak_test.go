@@ -370,34 +370,20 @@ func (r *run) provider() {
 	r.h.hides("the client secret", clientSecret)
 	r.h.hides("the provider's code", grant)
 	var verifier string
-	mux := http.NewServeMux()
-	echo := httptest.NewServer(mux)
-	t.Cleanup(echo.Close)
-	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{ // the product says if it does not arrive
-			"issuer": echo.URL, "authorization_endpoint": echo.URL + "/auth", "token_endpoint": echo.URL + "/token", "jwks_uri": echo.URL + "/keys",
-			"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
-		})
-	})
-	mux.HandleFunc("/token", func(w http.ResponseWriter, req *http.Request) {
+	echo := refuser(t, func(w http.ResponseWriter, req *http.Request) {
 		verifier = req.PostFormValue("code_verifier")
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
 		_ = json.NewEncoder(w).Encode(map[string]string{"error": clientSecret, "error_description": grant + " " + verifier, "error_uri": "https://x.test/" + clientSecret})
 	})
-	file := filepath.Join(t.TempDir(), "client-secret")
-	if err := os.WriteFile(file, []byte(clientSecret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.command(0, "portal", "provider", "set", "--portal=demo", "--id=echo", "--name=Echo", "--issuer="+echo.URL, "--client-id=gate", "--client-secret-file="+file, "--domain=demo.test")
+	r.command(0, trusting(t, echo, clientSecret)...)
 	r.command(0, "portal", "provider", "list", "--portal=demo")
 	v := r.reader()
 	var to *url.URL
 	sut.Eventually(t, 20*time.Second, "the gateway knows the provider", func() bool {
 		v.get("/sign-in/with/echo")
-		at, err := url.Parse(v.a.Header.Get("Location"))
-		to = at
-		return err == nil && v.a.Status == http.StatusSeeOther && at.Path == "/auth"
+		to = toProvider(echo, v.a)
+		return to != nil
 	})
 	state := to.Query().Get("state") // a name: the browser's cookie proves whose it is
 	v.get("/sign-in/callback?" + url.Values{"code": {grant}, "state": {state}}.Encode())

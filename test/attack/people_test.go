@@ -41,7 +41,23 @@ func (p *person) credentials() map[string]string { return sut.Credentials(p.emai
 // begin gives address and password.
 func (p *person) begin(t testing.TB) sut.SignIn {
 	t.Helper()
-	return sut.Want[sut.SignIn](t, http.StatusCreated, p.h.post(t, "/v1/sign-ins", "", p.credentials()))
+	return sut.Want[sut.SignIn](t, http.StatusCreated, p.h.patient(t, 10*time.Second, unavailable, "/v1/sign-ins", "", p.credentials()))
+}
+
+// patient posts what is not the point of a test, again while the answer is one that passes.
+func (h *house) patient(t testing.TB, within time.Duration, passes, path, token string, body any) (a sut.Answer) {
+	t.Helper()
+	for begun := time.Now(); ; {
+		if a = h.post(t, path, token, body); verdict(a) != passes || time.Since(begun) > within {
+			return a
+		}
+	}
+}
+
+// risen posts what needs a step-up, in a session that has just had one: the other gateway hears of that a moment later.
+func (h *house) risen(t testing.TB, path, session string) sut.Answer {
+	t.Helper()
+	return h.patient(t, 10*time.Second, "step_up_required", path, session, nil)
 }
 
 // beginMany begins as many sign-ins, one after the other: the crowd at the password is not the point.
@@ -146,7 +162,7 @@ func (p *person) recoveryCodes(t testing.TB, session string) []string {
 	type codes struct {
 		Codes []string `json:"codes"`
 	}
-	return sut.Want[codes](t, http.StatusOK, p.h.post(t, "/v1/account/recovery-codes", session, nil)).Codes
+	return sut.Want[codes](t, http.StatusOK, p.h.risen(t, "/v1/account/recovery-codes", session)).Codes
 }
 
 // The bodies of requests.
@@ -224,8 +240,8 @@ func tally(answers []sut.Answer) map[string]int {
 	return out
 }
 
-// only fails the test where there is any verdict but these. That a busy machine has no time for an answer is always
-// allowed: it lets nobody in.
+// only fails the test where there is any verdict but these. That a busy machine has no time for an answer is allowed: it
+// lets nobody in. Where it had none for most of them, the test has shown nothing.
 func only(t testing.TB, what string, got map[string]int, may ...string) {
 	t.Helper()
 	for v, n := range got {
@@ -233,6 +249,7 @@ func only(t testing.TB, what string, got map[string]int, may ...string) {
 			t.Errorf("%s: %d are %s; want %q only (%v)", what, n, v, may, got)
 		}
 	}
+	answered(t, what, got)
 }
 
 // once fails the test unless exactly one of many got in; none may where an answer was lost for want of time.
@@ -240,6 +257,19 @@ func once(t testing.TB, what string, got map[string]int) {
 	t.Helper()
 	if got[in] > 1 || got[in] == 0 && got[unavailable] == 0 {
 		t.Errorf("%s: %d got in, want one (%v)", what, got[in], got)
+	}
+	answered(t, what, got)
+}
+
+// answered fails the test where more than half of the answers were lost for want of time.
+func answered(t testing.TB, what string, got map[string]int) {
+	t.Helper()
+	all := 0
+	for _, n := range got {
+		all += n
+	}
+	if got[unavailable] > all/2 {
+		t.Errorf("%s: %d of %d met a product without time: nothing is shown (%v)", what, got[unavailable], all, got)
 	}
 }
 

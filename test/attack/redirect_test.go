@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport/test/sut"
 )
@@ -63,12 +64,6 @@ func TestRule16RedirectsStayHere(t *testing.T) {
 		"the step-up's action": func(to string) []string {
 			return locations(t, signed.post("/account/step-up/send", "step_up_action", to))
 		},
-		"a provider's button": func(to string) []string {
-			return locations(t, open.get("/sign-in/with/none?return="+url.QueryEscape(to)))
-		},
-		"a provider's answer": func(to string) []string {
-			return locations(t, open.get("/sign-in/callback?return="+url.QueryEscape(to)+"&state="+url.QueryEscape(to)))
-		},
 	}
 	var all, from []string
 	for name, door := range doors {
@@ -89,6 +84,57 @@ func TestRule16RedirectsStayHere(t *testing.T) {
 			}
 		}
 	}
+	for _, to := range inside {
+		if got := doors["the sign-in page, signed in"](to); !slices.Contains(got, to) {
+			t.Errorf("%q leads to %q", to, got)
+		}
+		if got := doors["the sign-in's form"](to); !slices.Contains(got, to) {
+			t.Errorf("%q leads to %q after the sign-in", to, got)
+		}
+	}
+	// A portal may send its people here, and have them sent back: to the addresses that it has registered, to the byte.
+	registered := "https://portal.example.com/after"
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", registered)
+	key := strings.TrimSpace(p.Operate(0, "portal", "key", "create", "--portal=demo").Stdout())
+	sends := func(to string) sut.Answer {
+		return p.Do("POST", "/v1/sign-ins", key, map[string]any{
+			"user": map[string]string{"id": "1", "email": "dana@northwind.test", "name": "Dana", "audience": "internal"}, "return_url": to,
+		})
+	}
+	sut.Eventually(t, 20*time.Second, "the portal's own address is taken", func() bool { return sends(registered).Status == http.StatusCreated })
+	for _, to := range elsewhere {
+		if a := sends(to); to != "" && a.Status != http.StatusUnprocessableEntity {
+			t.Errorf("a portal has people sent back to %.80q: %s", to, a)
+		}
+	}
+	// A provider's button and its answer, each of a journey of its own. Where the button leads is the provider, and
+	// nothing of where we are to go afterwards is told there.
+	echo := refuser(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
+	p.Operate(0, trusting(t, echo, "secret")...)
+	sut.Eventually(t, 20*time.Second, "the gateway knows the provider", func() bool { return toProvider(echo, open.get("/sign-in/with/echo")) != nil })
+	answered := 0
+	for _, to := range elsewhere {
+		g := newGuest(t, p)
+		a := g.get("/sign-in/with/echo?return=" + url.QueryEscape(to))
+		away := toProvider(echo, a)
+		if away == nil {
+			all, from = append(all, a.Header.Get("Location")), append(from, fmt.Sprintf("a provider's button with %.60q", to))
+			continue
+		}
+		if strings.Contains(a.Header.Get("Location"), "evil") {
+			t.Errorf("the provider is told %q", a.Header.Get("Location"))
+		}
+		answered++
+		query := url.Values{"state": {away.Query().Get("state")}, "code": {"x"}, "return": {to}, "error_uri": {to}}
+		for _, l := range locations(t, g.get("/sign-in/callback?"+query.Encode())) {
+			if !strings.HasPrefix(l, echo+"/auth?") {
+				all, from = append(all, l), append(from, fmt.Sprintf("a provider's answer with %.60q", to))
+			}
+		}
+	}
+	if answered < len(elsewhere)/2 {
+		t.Errorf("only %d of %d buttons led to the provider", answered, len(elsewhere))
+	}
 	if len(all) < 3*len(elsewhere) {
 		t.Fatalf("only %d addresses came back", len(all))
 	}
@@ -96,14 +142,6 @@ func TestRule16RedirectsStayHere(t *testing.T) {
 	for i, u := range resolved {
 		if u != p.Base {
 			t.Errorf("%s: %.80q leads to %s", from[i], all[i], u)
-		}
-	}
-	for _, to := range inside {
-		if got := doors["the sign-in page, signed in"](to); !slices.Contains(got, to) {
-			t.Errorf("%q leads to %q", to, got)
-		}
-		if got := doors["the sign-in's form"](to); !slices.Contains(got, to) {
-			t.Errorf("%q leads to %q after the sign-in", to, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"sallyport/pkg/bus"
+	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/test/sut"
@@ -130,7 +132,8 @@ func TestRule07ALostReplyIsNoWrongCode(t *testing.T) {
 }
 
 // TestRule07ARequestIdGivesNothing replays what is idempotent: under the same request id by other people and sign-ins, and
-// on the bus, with the gateway's own credentials, under the same call id for another account or enrolment.
+// on the bus, with the gateway's own credentials, for another account or enrolment, and under the call id under which
+// somebody else was right.
 func TestRule07ARequestIdGivesNothing(t *testing.T) {
 	t.Parallel()
 	h := openHouse(t, nil)
@@ -195,11 +198,11 @@ func TestRule07ARequestIdGivesNothing(t *testing.T) {
 	h.Clock.Add(2 * sut.Step)
 	code = h.appCode(t, mallory.key, 0)
 	for what, err := range map[string]error{
-		"a code that was sealed for another":      ask(p, mallory, status(p), code),
-		"another's enrolment":                     ask(p, p, status(mallory), code),
-		"another's code":                          ask(p, p, status(p), code),
-		"no enrolment":                            ask(p, p, "", code),
-		"a recovery code's envelope for the code": ask(mallory, p, status(mallory), code),
+		"a code that was sealed for another": ask(p, mallory, status(p), code),
+		"another's enrolment":                ask(p, p, status(mallory), code),
+		"another's code":                     ask(p, p, status(p), code),
+		"no enrolment":                       ask(p, p, "", code),
+		"one's own code, sealed for another": ask(mallory, p, status(mallory), code),
 	} {
 		if err == nil {
 			t.Errorf("on the bus, %s: accepted", what)
@@ -212,5 +215,38 @@ func TestRule07ARequestIdGivesNothing(t *testing.T) {
 	}
 	if err := ask(mallory, mallory, status(mallory), code); err == nil {
 		t.Error("on the bus, the same once more: accepted")
+	}
+
+	// Under one call id: what was right for one is no answer for another. Each is asked often, so that it comes to both
+	// replicas, the one that remembers the right answer among them.
+	h.Clock.Add(2 * sut.Step)
+	code = h.appCode(t, mallory.key, 0)
+	thief, err := intrude(t, strings.TrimPrefix(h.NATSURL, "nats://"), map[string]any{
+		"user": string(contract.AuthGateway), "pass": h.Env(contract.AuthGateway, nil).Vars["NATS_PASSWORD"],
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := func(who *person, code string) string {
+		t.Helper()
+		sealed, err := keys.Bus.SealField(secret.New(code), contract.PurposeTypedCode, who.account())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(contract.TOTPVerifyRequest{Account: who.account(), Enrolment: status(who), Code: sealed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return thief.askWith(permit.User(contract.AuthGateway), contract.TOTPVerify.Subject, map[string]string{
+			contract.HeaderVersion: contract.Version, contract.HeaderCallID: id,
+		}, string(raw))
+	}
+	if a := under(mallory, code); strings.Contains(a, contract.HeaderErrorCode) {
+		t.Fatalf("on the bus, by hand: %s", a)
+	}
+	for range 10 {
+		if a := under(p, code); !strings.Contains(a, contract.HeaderErrorCode+": "+wrongCode) {
+			t.Errorf("on the bus, another's code under the call id under which it was right: %s", a)
+		}
 	}
 }

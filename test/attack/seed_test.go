@@ -175,7 +175,7 @@ func TestRule04APendingSeedLivesTenMinutes(t *testing.T) {
 		// The old app works on, and what is begun now is another seed.
 		q.signIn(t)
 		sut.Expect(t, h.stepUpDoor(t, session)(q.code(t)), http.StatusNoContent, "")
-		if again := sut.Want[sut.Enrollment](t, http.StatusCreated, h.post(t, "/v1/account/factors/totp", session, nil)).Key; again == key {
+		if again := sut.Want[sut.Enrollment](t, http.StatusCreated, h.risen(t, "/v1/account/factors/totp", session)).Key; again == key {
 			t.Errorf("a seed is shown again after %v", c.wait)
 		}
 	}

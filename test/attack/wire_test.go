@@ -155,8 +155,14 @@ func (i *intruder) listen(subject, queue string) bool {
 // ask sends a request and returns the payload of its answer.
 func (i *intruder) ask(me permit.User, subject, payload string) string {
 	i.tb.Helper()
+	return i.askWith(me, subject, nil, payload)
+}
+
+// askWith is ask with headers.
+func (i *intruder) askWith(me permit.User, subject string, header map[string]string, payload string) string {
+	i.tb.Helper()
 	inbox := permit.Inbox(me) + ".by-hand." + strconv.Itoa(i.sids)
-	if !i.listen(inbox, "") || !i.publish(subject, inbox, nil, payload) {
+	if !i.listen(inbox, "") || !i.publish(subject, inbox, header, payload) {
 		i.tb.Fatalf("%s may not ask %s", me, subject)
 	}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); i.settle() {

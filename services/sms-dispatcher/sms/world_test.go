@@ -146,6 +146,9 @@ func (p *dana) open(id string, purpose contract.Purpose, phone string) (contract
 func (p *dana) ask(id string, purpose contract.Purpose, phone string) contract.SMSOpenReply {
 	p.tb.Helper()
 	rep, err := p.open(id, purpose, phone)
+	for again := 0; contract.CodeOf(err) == contract.Unavailable && again < 5; again++ { // a slow machine; opening is idempotent by the challenge
+		rep, err = p.open(id, purpose, phone)
+	}
 	if err != nil {
 		p.tb.Fatalf("open %s: %v", id, err)
 	}
