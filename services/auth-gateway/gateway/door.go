@@ -279,6 +279,7 @@ func (d *door) enter(ctx context.Context, p portal, ticket string) (_ outcome, _
 	way := *s.Door
 	waiting := way.Waiting
 	way.Entered, way.Waiting, way.Ticket = true, false, nil
+	way.Home = hashToken(homeWord(token.Reveal()))
 	s.Door, s.Hash = &way, hashToken(word)
 	revision, err = d.flow.kv.Update(ctx, s.ID, s, revision)
 	if errors.Is(err, bus.ErrKeyChanged) {
@@ -310,13 +311,19 @@ func (d *door) of(ctx context.Context, k apiKey, id string) (signIn, uint64, err
 	return s, revision, err
 }
 
+var errNotBrought = contract.Refuse(contract.Forbidden, "The code that the browser came back with is needed, from the browser that completed this sign-in.")
+
 // redeem takes a complete sign-in as proof of who the person is, once: of two who redeem it at the same time, one does.
-func (d *door) redeem(ctx context.Context, k apiKey, id string) (_ signIn, err error) {
+// Without the word that its browser brought home nothing of the sign-in is told, and nothing is spent.
+func (d *door) redeem(ctx context.Context, k apiKey, id string, word secret.String) (_ signIn, err error) {
 	defer func() { d.counts(err, passRedeemed, passUnproved) }()
 	for {
 		s, revision, err := d.of(ctx, k, id)
 		if err != nil {
 			return signIn{}, err
+		}
+		if !s.broughtBy(word.Reveal()) {
+			return signIn{}, errNotBrought
 		}
 		if err := s.redeemable(d.now()); err != nil {
 			return signIn{}, err

@@ -43,6 +43,8 @@ type doorway struct {
 	Ticket      []byte    `json:"ticket,omitempty"`
 	TicketUntil time.Time `json:"ticket_until,omitzero"`
 	Entered     bool      `json:"entered,omitempty"`
+	// Home is the hash of what that browser brings home; see [homeWord].
+	Home []byte `json:"home,omitempty"`
 	// Waiting is set while the sign-in is complete and its session is for the browser that is to come.
 	Waiting bool `json:"waiting,omitempty"`
 
@@ -99,6 +101,24 @@ func (s signIn) admits(portalID, word string, now time.Time) bool {
 	return s.Door != nil && s.Portal == portalID && !s.Door.Entered && len(s.Door.Ticket) > 0 && sameToken(s.Door.Ticket, word) && now.Before(s.Door.TicketUntil)
 }
 
+// homeWord is what the browser brings home from a complete sign-in and the portal redeems it with: made of the token of
+// the browser that was let in, which nobody else has, and no way back to it. Whoever began the sign-in in a browser of
+// their own and had somebody else give the code never learns it: that a sign-in is complete lets nobody in who did not
+// complete it.
+func homeWord(token string) string {
+	_, word, ok := parseToken(signInToken, token)
+	if !ok {
+		return ""
+	}
+	return hex.EncodeToString(hashToken("home\x00" + word)[:16])
+}
+
+// broughtBy tells whether a word is the one that the sign-in's browser brings home. Where the portal draws the pages, no
+// browser leaves it.
+func (s signIn) broughtBy(word string) bool {
+	return !s.leadsBack() || len(s.Door.Home) > 0 && sameToken(s.Door.Home, word)
+}
+
 // redeemable says why a sign-in cannot be taken as proof now, if it cannot.
 func (s signIn) redeemable(now time.Time) error {
 	switch {
@@ -128,12 +148,13 @@ func (s signIn) stillProves(d contract.Decision) bool {
 	return false
 }
 
-// back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, with nothing in
-// it that is a secret or a proof.
-func (s signIn) back(now time.Time) string {
+// back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, and where the
+// sign-in is complete the word of the browser whose token this is. That word is good for nothing without an API key, once.
+func (s signIn) back(now time.Time, token string) string {
 	q := "sign_in=" + s.ID
 	switch {
 	case s.Status == StatusComplete:
+		q += "&code=" + homeWord(token)
 	case s.Status == StatusRelogin:
 		q += "&status=relogin"
 	case !now.Before(s.ExpiresAt):
@@ -170,7 +191,7 @@ func checkReturnURL(raw string) error {
 	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return invalid("url", "The return URL must be https, except on this machine.")
 	}
-	for _, own := range []string{"sign_in", "state", "status"} {
+	for _, own := range []string{"sign_in", "code", "state", "status"} {
 		if u.Query().Has(own) {
 			return invalid("url", "The return URL must not hold %s: that is added.", own)
 		}
