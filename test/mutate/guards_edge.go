@@ -51,6 +51,11 @@ var edgeGuards = []guard{
 		Package: gatewayPackage, Test: "TestATicketIsForOnePortalAndAMinute",
 	},
 	{
+		Name: "door: the browser that gave the code brings the word", Keeps: "a link that was handed over lets nobody in but who completed it",
+		File: gatewayDir + "door_rules.go", Old: `len(s.Door.Home) > 0 && sameToken(s.Door.Home, word)`, New: `len(s.Door.Home) > 0`,
+		Package: gatewayPackage, Test: "TestOnlyTheBrowserThatWasLetInBringsItHome",
+	},
+	{
 		Name: "door: a sign-in is proof once", Keeps: "an old proof opens no second session at the portal",
 		File: gatewayDir + "door_rules.go", Old: `	case !s.Door.RedeemedAt.IsZero():`, New: `	case !s.Door.RedeemedAt.IsZero() && false:`,
 		Package: gatewayPackage, Test: "TestWhenASignInIsProof",
