@@ -67,7 +67,7 @@ var edgeGuards = []guard{
 	},
 	{
 		Name: "door: an account is met by a verified address", Keeps: "nobody takes an account over by naming its address",
-		File: gatewayDir + "door_rules.go", Old: `	case !v.EmailVerified || u.Unverified:`, New: `	case false:`,
+		File: gatewayDir + "door_rules.go", Old: `	case !v.EmailVerified:`, New: `	case false:`,
 		Package: gatewayPackage, Test: "TestWhoseAccountAnAddressIs",
 	},
 	{

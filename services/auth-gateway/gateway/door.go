@@ -215,7 +215,6 @@ func (d *door) keepInStep(ctx context.Context, k apiKey, was user, v visitor) (u
 		if err != nil {
 			return user{}, err
 		}
-		is.Unverified = !v.EmailVerified
 	}
 	if v.EmailVerified && is.Email == v.Email {
 		is.Unverified = false

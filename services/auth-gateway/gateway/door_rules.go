@@ -251,6 +251,15 @@ func (u user) letsIn() error {
 	return nil
 }
 
+// enrols says why a person cannot enrol at the portal door, if they cannot. Who has no factor is whoever the key says; of
+// an organization's admin that would be their way into what they decide here.
+func (s signIn) enrols(u user, d contract.Decision) error {
+	if s.Door == nil || !u.OrganizationAdmin || d.Action != contract.Enroll {
+		return nil
+	}
+	return contract.Refuse(contract.Forbidden, "An organization's admin sets up their second factor here, after the password they have here. Please sign in here first.")
+}
+
 // meets decides whether the account that has a visitor's address is theirs. bind is set where the app has not called
 // anybody of that account so before.
 //
@@ -264,12 +273,16 @@ func (u user) meets(app string, v visitor) (bind bool, refusal error) {
 	switch known := u.Doors[app]; {
 	case known == subjectKey(app, v.ID):
 		return false, nil
-	case known == subjectKey(app, v.Email):
+	case known == subjectKey(app, v.Email) && v.EmailVerified:
 		return true, nil // the app has begun to give ids
+	case known == subjectKey(app, v.Email):
+		return false, conflictAt("user.email", "The account with this address was made before ids were given. Where you have verified that the address is this person's, say so with email_verified.")
 	case known != "":
 		return false, conflictAt("user.email", "The account with this address belongs to another id.")
-	case !v.EmailVerified || u.Unverified:
+	case !v.EmailVerified:
 		return false, conflictAt("user.email", "There is an account with this address already. Where you have verified that the address is this person's, say so with email_verified.")
+	case u.Unverified:
+		return false, conflictAt("user.email", "Somebody for whom nobody has verified this address has an account with it. An admin can give that account another address, or delete it.")
 	}
 	return true, nil
 }
@@ -279,7 +292,8 @@ func conflictAt(field, detail string) error {
 }
 
 // inStep is what of an account the portal's word changes. Of an organization's admin it is the name alone: who may do what
-// in which organization, and under which address, is decided by the admins here.
+// in which organization, and under which address, is decided by the admins here. An address that is not verified replaces
+// none: it could be that of a person who is yet to come.
 func (u user) inStep(v visitor) (amendment, error) {
 	if u.Audience != v.Audience {
 		return amendment{}, conflictAt("user.audience", "The account belongs to the other audience, which never changes.")
@@ -288,7 +302,9 @@ func (u user) inStep(v visitor) (amendment, error) {
 	if u.OrganizationAdmin {
 		return m, nil
 	}
-	m.Email = &v.Email
+	if v.EmailVerified {
+		m.Email = &v.Email
+	}
 	if v.Audience == contract.Organization {
 		m.Organization = &v.Organization
 	}

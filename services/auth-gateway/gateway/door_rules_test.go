@@ -69,7 +69,8 @@ func TestWhoseAccountAnAddressIs(t *testing.T) {
 		code contract.Code
 	}{
 		"their own, by the id":                    {user{Doors: doors("1")}, unsure, false, ""},
-		"their own, before there were ids":        {user{Doors: doors(at)}, unsure, true, ""},
+		"their own, before there were ids":        {user{Doors: doors(at)}, sure, true, ""},
+		"one of that time, by the address alone":  {user{Doors: doors(at)}, unsure, false, contract.Conflict},
 		"one with a password, and sure":           {user{Password: "hash"}, sure, true, ""},
 		"one with a password, and not":            {user{Password: "hash"}, unsure, false, contract.Conflict},
 		"one that another app made, sure of it":   {user{Doors: map[string]string{"other": subjectKey("other", "1")}}, sure, true, ""},
@@ -103,8 +104,20 @@ func TestNobodyIsAnAdminAtTheDoor(t *testing.T) {
 	}
 }
 
+func TestNoAdminEnrolsAtTheDoor(t *testing.T) {
+	at, here := signIn{Door: &doorway{}}, signIn{}
+	boss, contact := user{OrganizationAdmin: true}, user{}
+	enrol, challenge := contract.Decision{Action: contract.Enroll, CanSkip: true}, contract.Decision{Action: contract.Challenge}
+	if contract.CodeOf(at.enrols(boss, enrol)) != contract.Forbidden {
+		t.Error("an organization's admin enrols by the word of an API key")
+	}
+	if at.enrols(boss, challenge) != nil || at.enrols(contact, enrol) != nil || here.enrols(boss, enrol) != nil {
+		t.Error("somebody else is refused")
+	}
+}
+
 func TestAPortalMovesNoAdmin(t *testing.T) {
-	v := visitor{Email: "new@acme.test", Name: "New", Audience: contract.Organization, Organization: "Globex"}
+	v := visitor{Email: "new@acme.test", EmailVerified: true, Name: "New", Audience: contract.Organization, Organization: "Globex"}
 	u := user{Email: "old@acme.test", Audience: contract.Organization, Organization: "Acme", OrganizationAdmin: true}
 	if m, err := u.inStep(v); err != nil || m.Email != nil || m.Organization != nil || *m.Name != "New" || m.OrganizationAdmin != nil || m.Disabled != nil {
 		t.Errorf("%+v, %v", m, err)
@@ -112,6 +125,11 @@ func TestAPortalMovesNoAdmin(t *testing.T) {
 	u.OrganizationAdmin = false
 	if m, err := u.inStep(v); err != nil || *m.Email != v.Email || *m.Organization != "Globex" {
 		t.Errorf("%+v, %v", m, err)
+	}
+	typed := v
+	typed.EmailVerified = false
+	if m, err := u.inStep(typed); err != nil || m.Email != nil || *m.Name != "New" {
+		t.Errorf("an address that somebody typed: %+v, %v", m, err)
 	}
 	u.Audience = contract.Internal
 	if _, err := u.inStep(v); contract.CodeOf(err) != contract.Conflict {
