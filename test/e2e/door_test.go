@@ -406,6 +406,9 @@ func TestDoorIsShutToStrangers(t *testing.T) {
 			t.Errorf("the metrics do not count what is %s", seen)
 		}
 	}
+	if !strings.Contains(p.Output(), "API key refused") {
+		t.Error("the log does not say that a key was refused")
+	}
 	if strings.Contains(p.Output(), key) || strings.Contains(p.Output(), s.Token) {
 		t.Error("the log has a key or a token")
 	}
@@ -674,8 +677,9 @@ func TestDoorALinkHandedOverProvesNothing(t *testing.T) {
 		owner := newVisitor(t, p)
 		owner.through(s)
 		step(owner)
-		seen := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil))
-		stands(t, seen.SignIn, "complete")
+		if seen := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); seen.Status != "complete" {
+			t.Fatalf("the portal sees %+v", seen)
+		}
 		for _, guess := range []string{"", s.ID, s.Token, s.Token[strings.LastIndex(s.Token, "_")+1:], s.URL[strings.LastIndex(s.URL, "_")+1:], strings.Repeat("0", 32)} {
 			for _, a := range []sut.Answer{redeem(p, key, s.ID), redeem(p, key, s.ID, guess)} {
 				if !a.Is(http.StatusForbidden, "forbidden") {
