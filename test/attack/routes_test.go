@@ -66,7 +66,7 @@ type who struct {
 // guards are the names of the route table, for who holds what lets them through.
 const (
 	gOpen, gSignIn, gSession, gAnyAdmin, gMaster, gStepUp = "open", "token of the sign-in", "session", "admin of the portal or of an organization", "Master Admin", "Master Admin with step-up"
-	gDoor, gSignInOrKey, gKey = "open, or API key for the portal door", "token of the sign-in, or API key of its portal", "API key"
+	gDoor, gSignInOrKey, gKey                             = "open, or API key for the portal door", "token of the sign-in, or API key of its portal", "API key"
 )
 
 // answers says what somebody meets at the guards that ask for a session, from the weakest to the strongest.
