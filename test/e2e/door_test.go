@@ -406,7 +406,7 @@ func TestDoorIsShutToStrangers(t *testing.T) {
 			t.Errorf("the metrics do not count what is %s", seen)
 		}
 	}
-	if !strings.Contains(p.Output(), "API key refused") {
+	if !strings.Contains(p.Output(), `"at the portal door"`) || !strings.Contains(p.Output(), `"event":"bad_key"`) {
 		t.Error("the log does not say that a key was refused")
 	}
 	if strings.Contains(p.Output(), key) || strings.Contains(p.Output(), s.Token) {

@@ -43,25 +43,20 @@ func noteCode(ctx context.Context, log *slog.Logger, who contract.Account, metho
 // passing is who passed the portal door, as far as it is known: ids, and no part of a key or a ticket that is secret.
 type passing struct{ portal, app, key, signIn, user string }
 
-// noteworthy are the passages that the log has lines for. Who was let in has one as a session.
-var noteworthy = map[passage]string{
-	passBadKey: "API key refused", passTurned: "sign-in at the portal door refused", passLate: "ticket refused",
-	passRedeemed: "sign-in redeemed", passUnproved: "redemption refused",
-}
-
-// notePassage says what happened at the portal door.
+// notePassage says who was refused at the portal door, and what was redeemed. Who was let in has a line as a session.
 func notePassage(ctx context.Context, log *slog.Logger, what passage, at passing, err error) {
-	words, result, level := noteworthy[what], "redeemed", slog.LevelInfo
-	if words == "" {
+	level, result := slog.LevelInfo, "done"
+	switch what {
+	case passBegun, passEntered, passFault:
 		return
+	case passBadKey:
+		level = slog.LevelWarn
+	case passTurned, passLate, passRedeemed, passUnproved:
 	}
 	if err != nil {
 		result = string(contract.CodeOf(err))
 	}
-	if what == passBadKey {
-		level = slog.LevelWarn
-	}
-	log.Log(ctx, level, words, slog.String("request_id", requestID(ctx)), slog.String("portal", at.portal), slog.String("app", at.app), slog.String("api_key", at.key),
+	log.Log(ctx, level, "at the portal door", slog.String("event", string(what)), slog.String("request_id", requestID(ctx)), slog.String("portal", at.portal), slog.String("app", at.app), slog.String("api_key", at.key),
 		slog.String("sign_in", at.signIn), slog.String("user", at.user), slog.String("network", networkIn(ctx)), slog.String("result", result))
 }
 
