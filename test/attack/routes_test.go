@@ -66,8 +66,7 @@ type who struct {
 // guards are the names of the route table, for who holds what lets them through.
 const (
 	gOpen, gSignIn, gSession, gAnyAdmin, gMaster, gStepUp = "open", "token of the sign-in", "session", "admin of the portal or of an organization", "Master Admin", "Master Admin with step-up"
-	// With an API key they are another's matter: nobody here has one.
-	gDoor, gSignInOrKey, gKey = "open, or API key for the portal door", "token of the sign-in, or API key of its portal", "API key"
+	gDoor, gSignInOrKey, gKey                             = "open, or API key for the portal door", "token of the sign-in, or API key of its portal", "API key"
 )
 
 // answers says what somebody meets at the guards that ask for a session, from the weakest to the strongest.
@@ -76,6 +75,16 @@ func answers(session, anyAdmin, master, stepUp string) map[string]string {
 		gOpen: admitted, gDoor: admitted, gSignIn: noSession, gSignInOrKey: noSession, gKey: noSession,
 		gSession: session, gAnyAdmin: anyAdmin, gMaster: master, gStepUp: stepUp,
 	}
+}
+
+// keysAnswers says what an API key meets: it is at home at the portal door, and not even among the open where a token is
+// looked at.
+func keysAnswers(atHome bool) map[string]string {
+	says := answers(noSession, noSession, noSession, noSession)
+	if says[gDoor] = noSession; atHome {
+		says[gDoor], says[gSignInOrKey], says[gKey] = admitted, admitted, admitted
+	}
+	return says
 }
 
 // ends are the routes that end the session they are called with: they come last.
@@ -87,8 +96,8 @@ var ends = []string{
 var endOthers = []string{"DELETE /v1/account/sessions", "POST /account/sessions/sign-out-others"}
 
 // TestRule14EveryRouteIsGuarded walks the whole route table, HEAD included, as nobody, with a half-done sign-in of a Master
-// Admin, as a user, as an organization's admin, as a Master Admin without and with a step-up, and as the Master Admin of
-// another portal. Each is let through where the table says so, and nowhere else.
+// Admin, as a user, as an organization's admin, as a Master Admin without and with a step-up, as the Master Admin of
+// another portal, and with an API key of this portal and of another. Each is let through where the table says so, and nowhere else.
 func TestRule14EveryRouteIsGuarded(t *testing.T) {
 	t.Parallel()
 	p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(nil)})
@@ -110,7 +119,11 @@ func TestRule14EveryRouteIsGuarded(t *testing.T) {
 	disguise := strings.Replace(half.Token, "si_", "se_", 1)
 	signInsOwn := answers(noSession, noSession, noSession, noSession)
 	signInsOwn[gSignIn], signInsOwn[gSignInOrKey] = admitted, admitted
+	ourKey := strings.TrimSpace(p.Operate(0, "portal", "key", "create", "--portal=demo").Stdout())
+	southKey := strings.TrimSpace(p.Operate(0, "portal", "key", "create", "--portal=south").Stdout())
 	for _, w := range []who{
+		{"an API key", p.Client, "", ourKey, ourKey, ourKey, keysAnswers(true)},
+		{"another portal's API key", p.Client, "", southKey, southKey, southKey, keysAnswers(false)},
 		{"nobody", p.Client, "", "", "", "", answers(noSession, noSession, noSession, noSession)},
 		{"a half-done sign-in", p.Client, "", half.Token, half.Token, half.Token, signInsOwn},
 		{"a half-done sign-in in disguise", p.Client, "", disguise, disguise, disguise, answers(noSession, noSession, noSession, noSession)},

@@ -29,9 +29,9 @@ func TestDoorThereAndBack(t *testing.T) {
 			}))
 			return a.ID, a.URL
 		}
-		redeems := func(id string) {
+		redeems := func(id, code string) {
 			s.t.Helper()
-			sut.Expect(s.t, s.Do("POST", "/v1/sign-ins/"+id+"/redeem", key, nil), http.StatusOK, "")
+			sut.Expect(s.t, s.Do("POST", "/v1/sign-ins/"+id+"/redeem", key, map[string]string{"code": code}), http.StatusOK, "")
 		}
 
 		v := s.visitor()
@@ -44,19 +44,18 @@ func TestDoorThereAndBack(t *testing.T) {
 		v.fill("Code from the app", s.Code(secret))
 		v.press("Turn on")
 		v.onPage("Congratulations, that's it")
-		v.leaves(func() { v.click("Continue") }, portal.URL+"/after?sign_in="+id)
-		redeems(id)
+		redeems(id, v.leaves(func() { v.click("Continue") }, portal.URL+"/after?sign_in="+id+"&code="))
 
 		id, url = begin()
 		v.through(url)
 		v.onPage("Enter your code")
-		v.leaves(func() {
+		code := v.leaves(func() {
 			v.fill("Code from the app", s.Code(secret))
 			if !s.scripts {
 				v.click("Continue")
 			}
-		}, portal.URL+"/after?sign_in="+id)
-		redeems(id)
+		}, portal.URL+"/after?sign_in="+id+"&code=")
+		redeems(id, code)
 		v.goTo("/account")
 		v.reads(dana, "your portal's sign-in, authenticator app")
 
@@ -80,10 +79,15 @@ func (v *visitor) through(url string) {
 	}
 }
 
-// leaves does what leads back to the portal, and waits until the browser is there.
-func (v *visitor) leaves(act func(), to string) {
+// leaves does what leads back to the portal, waits until the browser is there, and returns what its address ends with.
+func (v *visitor) leaves(act func(), to string) (more string) {
 	v.t.Helper()
 	act()
-	v.await("the portal at "+to, func() bool { return ask[string](v, "location.href") == to })
+	v.await("the portal at "+to, func() bool {
+		there := false
+		more, there = strings.CutPrefix(ask[string](v, "location.href"), to)
+		return there
+	})
 	v.await("the portal's page", func() bool { return v.sees("Back at the portal", "heading") })
+	return more
 }

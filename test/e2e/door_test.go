@@ -52,9 +52,23 @@ func sends(t *testing.T, p *sut.Product, key string, user map[string]any, return
 	return sut.Want[doorSignIn](t, http.StatusCreated, p.Do("POST", "/v1/sign-ins", key, body))
 }
 
-// redeem takes a sign-in as proof.
-func redeem(p *sut.Product, key, id string) sut.Answer {
-	return p.Do("POST", "/v1/sign-ins/"+id+"/redeem", key, nil)
+// redeem takes a sign-in as proof, with what the browser brought where one was sent.
+func redeem(p *sut.Product, key, id string, brought ...string) sut.Answer {
+	var body any
+	for _, word := range brought {
+		body = code(word)
+	}
+	return p.Do("POST", "/v1/sign-ins/"+id+"/redeem", key, body)
+}
+
+// brings is the word in the address that leads home.
+func (v *visitor) brings() string {
+	v.t.Helper()
+	m := regexp.MustCompile(`code=([0-9a-f]{32})`).FindStringSubmatch(v.page.body)
+	if m == nil {
+		v.t.Fatalf("the page brings nothing home:\n%s", v.page.body)
+	}
+	return m[1]
 }
 
 // waiting is a portal that only waits for people to come back: what they brought, in order.
@@ -112,7 +126,7 @@ func TestDoorStoryOfAnAuthenticator(t *testing.T) {
 	if s.Status != "enroll" || s.Factor != "totp" || s.Session != nil || !strings.HasPrefix(s.URL, p.Base+"/sign-in/door/dt_"+s.ID+"_") || strings.Contains(s.URL, s.Token) {
 		t.Fatalf("the door answers %+v", s)
 	}
-	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusForbidden, "forbidden")
 	v := newVisitor(t, p)
 	v.through(s)
 	sut.Expect(t, p.Do("GET", s.Path(""), s.Token, nil), http.StatusUnauthorized, "unauthenticated") // the browser has it now
@@ -120,25 +134,27 @@ func TestDoorStoryOfAnAuthenticator(t *testing.T) {
 	if !strings.Contains(v.page.body, base+"/after?sign_in="+s.ID) {
 		t.Errorf("the page does not lead back to the portal:\n%s", v.page.body)
 	}
+	word := v.brings()
 	v.get("/account")
 	v.says("dana@northwind.test")
 	if at := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); at.Status != "complete" || !at.RedeemedAt.IsZero() || at.Session != nil {
 		t.Errorf("the portal sees %+v", at)
 	}
-	first := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusForbidden, "forbidden")
+	first := sut.Want[proof](t, 200, redeem(p, key, s.ID, word))
 	if first.Subject != "4711" || first.User.Email != "dana@northwind.test" || first.State != "a b&c" || first.ID != s.ID || first.User.MasterAdmin {
 		t.Errorf("the proof is %+v", first)
 	}
 	equal(t, "amr", first.AMR, []string{"portal", "otp"})
 	near(t, "auth_time", first.AuthTime, p.Now(), time.Minute)
-	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+	sut.Expect(t, redeem(p, key, s.ID, word), http.StatusConflict, "conflict")
 	if at := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); at.RedeemedAt.IsZero() {
 		t.Error("a redeemed sign-in does not say so")
 	}
 
 	// Again, with the name and the address that the portal knows by now: the same account, asked for a code.
 	again := staff("4711", "dana.reyes@northwind.test")
-	again["name"] = "Dana Reyes"
+	again["name"], again["email_verified"] = "Dana Reyes", true
 	s = sends(t, p, key, again, base+"/after")
 	if s.Status != "challenge" {
 		t.Fatalf("the second time the door answers %+v", s)
@@ -148,10 +164,11 @@ func TestDoorStoryOfAnAuthenticator(t *testing.T) {
 	v.at("/sign-in/code")
 	v.post("/sign-in/code", form{"code": p.Code(secret)})
 	v.home("You are signed in")
-	if q := came(); q.Get("sign_in") != s.ID || q.Get("state") != "a b&c" || len(q) != 2 {
+	q := came()
+	if q.Get("sign_in") != s.ID || q.Get("state") != "a b&c" || len(q) != 3 {
 		t.Errorf("back came %v", q)
 	}
-	second := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	second := sut.Want[proof](t, 200, redeem(p, key, s.ID, q.Get("code")))
 	if second.User.ID != first.User.ID || second.User.Email != "dana.reyes@northwind.test" || second.User.Name != "Dana Reyes" {
 		t.Errorf("the second time it is %+v, the first time %+v", second.User, first.User)
 	}
@@ -211,10 +228,10 @@ func TestDoorStoryOfATextMessage(t *testing.T) {
 	v.at("/sign-in/code")
 	v.post("/sign-in/enroll/confirm", form{"code": p.CodeAfter(clerkPhone, 0)})
 	v.home("Please sign in again") // B21: the password is the portal's
-	if q := came(); q.Get("sign_in") != s.ID || q.Get("status") != "relogin" || q.Get("tab") != "1" {
+	if q := came(); q.Get("sign_in") != s.ID || q.Get("status") != "relogin" || q.Get("tab") != "1" || q.Has("code") {
 		t.Errorf("back came %v", q)
 	}
-	sut.Expect(t, redeem(p, key, s.ID), http.StatusConflict, "conflict")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusForbidden, "forbidden")
 
 	// The text goes out when the browser is there, not before.
 	p.Advance(time.Minute)
@@ -228,7 +245,7 @@ func TestDoorStoryOfATextMessage(t *testing.T) {
 	v.at("/sign-in/code")
 	v.post("/sign-in/code", form{"code": p.CodeAfter(clerkPhone, seen)})
 	v.home("You are signed in")
-	got := sut.Want[proof](t, 200, redeem(p, key, s.ID))
+	got := sut.Want[proof](t, 200, redeem(p, key, s.ID, came().Get("code")))
 	equal(t, "amr", got.AMR, []string{"portal", "sms"})
 	if got.User.Organization != "Initech" || got.User.Name != "rosa" {
 		t.Errorf("the proof is %+v", got)
@@ -292,7 +309,7 @@ func TestDoorOfAPortalThatDrawsThePages(t *testing.T) {
 	if q := came(); q.Get("sign_in") != s.ID {
 		t.Errorf("back came %v", q)
 	}
-	if got := sut.Want[proof](t, 200, redeem(p, key, s.ID)); got.Subject != "rosa@initech.test" || len(got.AMR) != 1 {
+	if got := sut.Want[proof](t, 200, redeem(p, key, s.ID, came().Get("code"))); got.Subject != "rosa@initech.test" || len(got.AMR) != 1 {
 		t.Errorf("the proof is %+v", got)
 	}
 	// One that the token has completed opens no second session for a ticket.
@@ -388,6 +405,9 @@ func TestDoorIsShutToStrangers(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^sallyport_gateway_door_passages_total\{[^}]*event="` + seen + `"[^}]*\} [1-9]`).MatchString(metrics) {
 			t.Errorf("the metrics do not count what is %s", seen)
 		}
+	}
+	if !strings.Contains(p.Output(), `"at the portal door"`) || !strings.Contains(p.Output(), `"event":"bad_key"`) {
+		t.Error("the log does not say that a key was refused")
 	}
 	if strings.Contains(p.Output(), key) || strings.Contains(p.Output(), s.Token) {
 		t.Error("the log has a key or a token")
@@ -525,10 +545,15 @@ func TestB11DoorAndPasswordAreOneAccount(t *testing.T) {
 	sut.Expect(t, begin(key, verified("7", entra)), http.StatusForbidden, "forbidden")
 	own := verified("7", owner)
 	own["audience"], own["organization"] = "organization", "Globex"
+	sut.Expect(t, begin(key, own), http.StatusForbidden, "forbidden") // a key enrols no admin
+	p.EnrolSMS(owner, ownerPhone)
+	p.Advance(time.Minute)
+	texts := len(p.Messages(ownerPhone))
 	boss := sut.Want[sut.SignIn](t, 201, begin(key, own))
-	if boss.Status != "enroll" || boss.Factor != "sms" {
+	if boss.Status != "challenge" || boss.Factor != "sms" {
 		t.Errorf("an organization's admin: %+v", boss)
 	}
+	bossIn := p.Verify(boss, p.CodeAfter(ownerPhone, texts))
 
 	s := sut.Want[sut.SignIn](t, 201, begin(key, verified("8", agent)))
 	stands(t, s, "challenge")
@@ -546,9 +571,17 @@ func TestB11DoorAndPasswordAreOneAccount(t *testing.T) {
 	// Who lies in wait under an address gets nobody: the account that was made without a word about it is not shared.
 	sut.Want[sut.SignIn](t, 201, begin(key, staff("spider", "fly@northwind.test")))
 	sut.Expect(t, begin(other, verified("fly", "fly@northwind.test")), http.StatusConflict, "conflict")
-	// Nor does an address that the portal changes.
-	sut.Expect(t, begin(key, staff("spider", second)), http.StatusConflict, "conflict")
-	sut.Expect(t, begin(key, staff("spider", agent)), http.StatusConflict, "conflict")
+	// Nor does an address that the portal changes: one that was only typed is not taken over, be it somebody's or nobody's.
+	sut.Expect(t, begin(key, verified("spider", second)), http.StatusConflict, "conflict")
+	sut.Expect(t, begin(key, verified("spider", agent)), http.StatusConflict, "conflict")
+	for _, typed := range []string{second, agent, "nobody@northwind.test"} {
+		sut.Want[sut.SignIn](t, 201, begin(key, staff("spider", typed)))
+	}
+	sut.Want[sut.SignIn](t, 201, begin(other, verified("n", "nobody@northwind.test")))
+	// An app that begins to give ids says that the address is verified.
+	sut.Want[sut.SignIn](t, 201, begin(key, staff("", "early@northwind.test")))
+	sut.Expect(t, begin(key, staff("e", "early@northwind.test")), http.StatusConflict, "conflict")
+	sut.Want[sut.SignIn](t, 201, begin(key, verified("e", "early@northwind.test")))
 
 	// An organization's admin is an admin here, not at the door, and the portal moves them nowhere.
 	masterKey, master := p.EnrolTOTP(admin)
@@ -557,9 +590,8 @@ func TestB11DoorAndPasswordAreOneAccount(t *testing.T) {
 	if i := slices.IndexFunc(list.Items, func(u sut.User) bool { return u.Email == owner }); i < 0 || list.Items[i].Organization != "Acme" || !list.Items[i].OrganizationAdmin {
 		t.Errorf("after the door the organization's admin is %+v", list.Items)
 	}
-	skipped := sut.Want[sut.SignIn](t, 200, p.Do("POST", boss.Path("/enrollment/skip"), boss.Token, nil))
-	sut.Expect(t, p.Do("GET", "/v1/admin/users", skipped.Session.Token, nil), http.StatusForbidden, "forbidden")
-	if got := who(t, p, skipped.Session.Token); got.User.OrganizationAdmin {
+	sut.Expect(t, p.Do("GET", "/v1/admin/users", bossIn.Session.Token, nil), http.StatusForbidden, "forbidden")
+	if got := who(t, p, bossIn.Session.Token); got.User.OrganizationAdmin {
 		t.Errorf("the session of a door has rights: %+v", got)
 	}
 
@@ -624,6 +656,70 @@ func TestDoorsOfTwoPortalsAreApart(t *testing.T) {
 	p.Operate(1, "portal", "return-url", "add", "--portal=nowhere", "https://portal.example.com/after")
 }
 
+// TestDoorALinkHandedOverProvesNothing: who has a stolen password begins at the portal, keeps the sign-in in their own
+// browser, and has the owner give the code behind the link. The portal would redeem it for the browser that began; what
+// it needs for that has come to the owner's browser alone.
+func TestDoorALinkHandedOverProvesNothing(t *testing.T) {
+	t.Parallel()
+	p := demo(t, nil)
+	key := apiKey(p, "demo")
+	base, came := waiting(t)
+	p.Operate(0, "portal", "return-url", "add", "--portal=demo", base+"/after")
+
+	// At the first time, and where a code is asked for.
+	var secret string
+	for _, step := range []func(*visitor){
+		func(owner *visitor) { secret = owner.setUp(p); owner.brings() },
+		func(owner *visitor) { owner.post("/sign-in/code", form{"code": p.Code(secret)}) },
+	} {
+		p.Advance(time.Minute)
+		s := sends(t, p, key, staff("4711", "dana@northwind.test"), base+"/after")
+		owner := newVisitor(t, p)
+		owner.through(s)
+		step(owner)
+		if seen := sut.Want[doorSignIn](t, 200, p.Do("GET", s.Path(""), key, nil)); seen.Status != "complete" {
+			t.Fatalf("the portal sees %+v", seen)
+		}
+		for _, guess := range []string{"", s.ID, s.Token, s.Token[strings.LastIndex(s.Token, "_")+1:], s.URL[strings.LastIndex(s.URL, "_")+1:], strings.Repeat("0", 32)} {
+			for _, a := range []sut.Answer{redeem(p, key, s.ID), redeem(p, key, s.ID, guess)} {
+				if !a.Is(http.StatusForbidden, "forbidden") {
+					t.Errorf("a code of %d characters: %s", len(guess), a)
+				}
+			}
+		}
+		// The attacker's link and token are dead, and the way home is the owner's.
+		attacker := newVisitor(t, p)
+		attacker.get(strings.TrimPrefix(s.URL, p.Base))
+		if attacker.page.status != http.StatusGone {
+			t.Errorf("the link of a ticket that was used: %d", attacker.page.status)
+		}
+		attacker.get("/sign-in/back")
+		if strings.Contains(attacker.page.body, "code=") {
+			t.Error("the attacker is led home")
+		}
+		if owner.page.path == "/sign-in/back" {
+			owner.home("You are signed in")
+			word := came().Get("code")
+			sut.Want[proof](t, 200, redeem(p, key, s.ID, word)) // wrong ones spent nothing
+			sut.Expect(t, redeem(p, key, s.ID, word), http.StatusConflict, "conflict")
+			if strings.Contains(p.Output(), word) {
+				t.Error("the log has what redeems a sign-in")
+			}
+		}
+	}
+	// A person of whom nothing is asked.
+	contact := map[string]any{"id": "c1", "email": "rosa@initech.test", "audience": "organization", "organization": "Initech"}
+	s := sends(t, p, key, contact, "")
+	stands(t, sut.Want[sut.SignIn](t, 200, p.Do("POST", s.Path("/enrollment/skip"), s.Token, nil)), "complete")
+	s = sends(t, p, key, contact, base+"/after")
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusForbidden, "forbidden")
+	v := newVisitor(t, p)
+	v.through(s)
+	sut.Expect(t, redeem(p, key, s.ID), http.StatusForbidden, "forbidden")
+	v.home("You are signed in")
+	sut.Want[proof](t, 200, redeem(p, key, s.ID, came().Get("code")))
+}
+
 // TestDoorThePortalOfTheDocs runs the program that docs/portal.md shows: its person signs in there, gives a code here, and
 // is let in there.
 func TestDoorThePortalOfTheDocs(t *testing.T) {
@@ -644,20 +740,21 @@ func TestDoorThePortalOfTheDocs(t *testing.T) {
 	v.says("One more step")
 	v.post("/sign-in/door", form{"ticket": v.page.path[strings.LastIndex(v.page.path, "/")+1:]})
 	secret := v.setUp(p)
-	back := regexp.MustCompile(`href="(http[^"]+/after\?sign_in=\w+)"`).FindStringSubmatch(v.page.body)
+	back := regexp.MustCompile(`href="(http[^"]+/after\?sign_in=\w+&amp;code=\w+[^"]*)"`).FindStringSubmatch(v.page.body)
 	if back == nil {
 		t.Fatalf("no way back to the portal:\n%s", v.page.body)
 	}
+	home := strings.ReplaceAll(back[1], "&amp;", "&")
 	// Somebody else's browser is not let in with this address, and the second time nobody's is.
 	other := newVisitor(t, p)
 	other.base = ""
-	if other.get(back[1]); other.page.status != http.StatusForbidden {
+	if other.get(home); other.page.status != http.StatusForbidden {
 		t.Errorf("another browser: %d %s", other.page.status, other.text())
 	}
 	v.base = ""
-	v.get(back[1])
+	v.get(home)
 	v.says("Welcome, 4711. You proved it with [portal otp].")
-	v.get(back[1])
+	v.get(home)
 	if strings.Contains(v.text(), "Welcome") {
 		t.Error("the same sign-in lets somebody in twice")
 	}

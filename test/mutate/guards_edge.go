@@ -56,6 +56,11 @@ var edgeGuards = []guard{
 		Package: gatewayPackage, Test: "TestATicketIsForOnePortalAndAMinute",
 	},
 	{
+		Name: "door: the browser that gave the code brings the word", Keeps: "a link that was handed over lets nobody in but who completed it",
+		File: gatewayDir + "door_rules.go", Old: `len(s.Door.Home) > 0 && sameToken(s.Door.Home, word)`, New: `len(s.Door.Home) > 0`,
+		Package: gatewayPackage, Test: "TestOnlyTheBrowserThatWasLetInBringsItHome",
+	},
+	{
 		Name: "door: a sign-in is proof once", Keeps: "an old proof opens no second session at the portal",
 		File: gatewayDir + "door_rules.go", Old: `	case !s.Door.RedeemedAt.IsZero():`, New: `	case !s.Door.RedeemedAt.IsZero() && false:`,
 		Package: gatewayPackage, Test: "TestWhenASignInIsProof",
@@ -67,7 +72,7 @@ var edgeGuards = []guard{
 	},
 	{
 		Name: "door: an account is met by a verified address", Keeps: "nobody takes an account over by naming its address",
-		File: gatewayDir + "door_rules.go", Old: `	case !v.EmailVerified || u.Unverified:`, New: `	case false:`,
+		File: gatewayDir + "door_rules.go", Old: `	case !v.EmailVerified:`, New: `	case false:`,
 		Package: gatewayPackage, Test: "TestWhoseAccountAnAddressIs",
 	},
 	{

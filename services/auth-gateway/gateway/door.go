@@ -43,9 +43,10 @@ func isAPIKey(token string) bool { return strings.HasPrefix(token, string(apiKey
 // key is the living key of this portal that a token proves. It is asked of the store each time, by _id, so that a key is
 // dead everywhere the moment it is revoked.
 func (d *door) key(ctx context.Context, portalID, token string) (_ apiKey, err error) {
-	defer func() { d.counts(err, "", passBadKey) }()
 	id, word, ok := parseToken(apiKeyToken, token)
+	defer func() { d.counts(ctx, err, "", passBadKey, passing{portal: portalID, key: id}) }()
 	if !ok {
+		id = "" // of whatever form that was
 		return apiKey{}, errNoKey
 	}
 	k, err := d.keys.Get(ctx, portalID+"/"+id)
@@ -74,7 +75,8 @@ type errand struct {
 // begin takes a person in whom a portal vouches for. Where their browser is to come, the outcome has its ticket and
 // nothing is sent or opened before it comes.
 func (d *door) begin(ctx context.Context, p portal, k apiKey, e errand) (_ outcome, _ secret.String, err error) {
-	defer func() { d.counts(err, passBegun, passTurned) }()
+	at := passing{portal: p.ID, app: k.App, key: k.Key}
+	defer func() { d.counts(ctx, err, passBegun, passTurned, at) }()
 	v, err := e.visitor.checked()
 	if err != nil {
 		return outcome{}, secret.String{}, err
@@ -90,6 +92,7 @@ func (d *door) begin(ctx context.Context, p portal, k apiKey, e errand) (_ outco
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
+	at.user = u.User
 	return d.flow.enter(ctx, p, u, signIn{Door: &doorway{App: k.App, Subject: v.ID, ReturnURL: e.returnURL, State: e.state, Network: network}})
 }
 
@@ -215,7 +218,6 @@ func (d *door) keepInStep(ctx context.Context, k apiKey, was user, v visitor) (u
 		if err != nil {
 			return user{}, err
 		}
-		is.Unverified = !v.EmailVerified
 	}
 	if v.EmailVerified && is.Email == v.Email {
 		is.Unverified = false
@@ -269,8 +271,13 @@ func (d *door) ticketed(ctx context.Context, p portal, ticket string) (signIn, u
 // enter lets the browser of a ticket in, once: it gets a token of its own, and that of the server that began the sign-in
 // is dead. What the sign-in begins with happens now: the text message, or the session where policy asks for nothing.
 func (d *door) enter(ctx context.Context, p portal, ticket string) (_ outcome, _ secret.String, err error) {
-	defer func() { d.counts(err, passEntered, passLate) }()
+	at := passing{portal: p.ID}
+	if id, _, ok := parseToken(ticketToken, ticket); ok {
+		at.signIn = id
+	}
+	defer func() { d.counts(ctx, err, passEntered, passLate, at) }()
 	s, revision, err := d.ticketed(ctx, p, ticket)
+	at.user = s.User
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
@@ -279,6 +286,7 @@ func (d *door) enter(ctx context.Context, p portal, ticket string) (_ outcome, _
 	way := *s.Door
 	waiting := way.Waiting
 	way.Entered, way.Waiting, way.Ticket = true, false, nil
+	way.Home = hashToken(homeWord(token.Reveal()))
 	s.Door, s.Hash = &way, hashToken(word)
 	revision, err = d.flow.kv.Update(ctx, s.ID, s, revision)
 	if errors.Is(err, bus.ErrKeyChanged) {
@@ -310,13 +318,21 @@ func (d *door) of(ctx context.Context, k apiKey, id string) (signIn, uint64, err
 	return s, revision, err
 }
 
+var errNotBrought = contract.Refuse(contract.Forbidden, "The code that the browser came back with is needed, from the browser that completed this sign-in.")
+
 // redeem takes a complete sign-in as proof of who the person is, once: of two who redeem it at the same time, one does.
-func (d *door) redeem(ctx context.Context, k apiKey, id string) (_ signIn, err error) {
-	defer func() { d.counts(err, passRedeemed, passUnproved) }()
+// Without the word that its browser brought home nothing of the sign-in is told, and nothing is spent.
+func (d *door) redeem(ctx context.Context, k apiKey, id string, word secret.String) (_ signIn, err error) {
+	at := passing{portal: k.Portal, app: k.App, key: k.Key}
+	defer func() { d.counts(ctx, err, passRedeemed, passUnproved, at) }()
 	for {
 		s, revision, err := d.of(ctx, k, id)
 		if err != nil {
 			return signIn{}, err
+		}
+		at.signIn, at.user = s.ID, s.User
+		if !s.broughtBy(word.Reveal()) {
+			return signIn{}, errNotBrought
 		}
 		if err := s.redeemable(d.now()); err != nil {
 			return signIn{}, err

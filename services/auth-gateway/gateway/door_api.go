@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/secret"
 )
 
 // AtDoor is what a portal's server begins a sign-in with, in the place of address and password.
 type AtDoor struct {
 	User      *PortalUser `json:"user,omitempty" doc:"The person whose first factor the portal has checked. Needs an API key."`
-	ReturnURL string      `json:"return_url,omitempty" maxLength:"1024" example:"https://portal.example.com/after-sign-in" doc:"Where the browser comes back to, exactly as registered: with sign_in (the id), state, and status where the sign-in is not complete (relogin, cancelled or expired). Without it there is no url, and the portal draws the pages."`
+	ReturnURL string      `json:"return_url,omitempty" maxLength:"1024" example:"https://portal.example.com/after-sign-in" doc:"Where the browser comes back to, exactly as registered: with sign_in (the id), state, and code (what to redeem with) where the sign-in is complete or status where the sign-in is not complete (relogin, cancelled or expired). Without it there is no url, and the portal draws the pages."`
 	State     string      `json:"state,omitempty" maxLength:"512" doc:"Comes back with the browser as it is."`
 	IP        string      `json:"ip,omitempty" maxLength:"64" example:"203.0.113.7" doc:"The address of the person's browser, for limits on text messages, where the portal draws the pages."`
 }
@@ -69,12 +70,23 @@ type Proof struct {
 
 type proofAnswer struct{ Body Proof }
 
-func (g *gateway) apiRedeem(ctx context.Context, in *SignInPath) (*proofAnswer, error) {
+type redeemRequest struct {
+	SignInPath
+	Body *struct {
+		Code secret.String `json:"code,omitempty" maxLength:"64" doc:"What the browser came back with beside sign_in. Needed where the sign-in has a return_url: it shows that this browser completed the sign-in."`
+	}
+}
+
+func (g *gateway) apiRedeem(ctx context.Context, in *redeemRequest) (*proofAnswer, error) {
 	k, ok := presented(ctx)
 	if !ok {
 		return nil, errNoKey
 	}
-	s, err := g.door.redeem(ctx, k, in.ID)
+	var word secret.String
+	if in.Body != nil {
+		word = in.Body.Code
+	}
+	s, err := g.door.redeem(ctx, k, in.ID, word)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/contract"
@@ -33,8 +35,8 @@ func newPassages(r prometheus.Registerer) *prometheus.CounterVec {
 	return c
 }
 
-// counts counts what became of a step: done, or else refused, unless it was our fault.
-func (d *door) counts(err error, done, refused passage) {
+// counts counts what became of a step, done, or else refused, unless it was our fault, and says so in the log.
+func (d *door) counts(ctx context.Context, err error, done, refused passage, at passing) {
 	switch code := contract.CodeOf(err); {
 	case err == nil:
 	case code == contract.Unavailable, code == contract.InternalError:
@@ -44,5 +46,6 @@ func (d *door) counts(err error, done, refused passage) {
 	}
 	if done != "" {
 		d.passages.WithLabelValues(string(done)).Inc()
+		notePassage(ctx, d.log, done, at, err)
 	}
 }

@@ -62,14 +62,15 @@ func (g *gateway) ticketOver(c *fiber.Ctx, err error) error {
 // pageBack sends the browser back to its portal. It is a page and no redirect: browsers let a form lead, by whatever way,
 // to no other origin than its page's policy names, and it is a form that most people come here from.
 func (g *gateway) pageBack(c *fiber.Ctx) error {
-	s, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie))
+	token := g.cookie(c, signInCookie)
+	s, _, err := g.flow.load(c.UserContext(), "", token)
 	switch code := contract.CodeOf(err); {
 	case err != nil && code != contract.Unauthenticated && code != contract.NotFound:
 		return err
 	case err != nil || !s.leadsBack():
 		return g.toSignIn(c, "", "")
 	}
-	to := s.back(g.now())
+	to := s.back(g.now(), token)
 	g.dropCookie(c, signInCookie)
 	c.Set("Refresh", "0; url="+to)
 	return g.render(c, fiber.StatusOK, web.Back{URL: to, Complete: s.Status == StatusComplete})

@@ -43,6 +43,8 @@ type doorway struct {
 	Ticket      []byte    `json:"ticket,omitempty"`
 	TicketUntil time.Time `json:"ticket_until,omitzero"`
 	Entered     bool      `json:"entered,omitempty"`
+	// Home is the hash of what that browser brings home; see [homeWord].
+	Home []byte `json:"home,omitempty"`
 	// Waiting is set while the sign-in is complete and its session is for the browser that is to come.
 	Waiting bool `json:"waiting,omitempty"`
 
@@ -99,6 +101,24 @@ func (s signIn) admits(portalID, word string, now time.Time) bool {
 	return s.Door != nil && s.Portal == portalID && !s.Door.Entered && len(s.Door.Ticket) > 0 && sameToken(s.Door.Ticket, word) && now.Before(s.Door.TicketUntil)
 }
 
+// homeWord is what the browser brings home from a complete sign-in and the portal redeems it with: made of the token of
+// the browser that was let in, which nobody else has, and no way back to it. Whoever began the sign-in in a browser of
+// their own and had somebody else give the code never learns it: that a sign-in is complete lets nobody in who did not
+// complete it.
+func homeWord(token string) string {
+	_, word, ok := parseToken(signInToken, token)
+	if !ok {
+		return ""
+	}
+	return hex.EncodeToString(hashToken("home\x00" + word)[:16])
+}
+
+// broughtBy tells whether a word is the one that the sign-in's browser brings home. Where the portal draws the pages, no
+// browser leaves it.
+func (s signIn) broughtBy(word string) bool {
+	return !s.leadsBack() || len(s.Door.Home) > 0 && sameToken(s.Door.Home, word)
+}
+
 // redeemable says why a sign-in cannot be taken as proof now, if it cannot.
 func (s signIn) redeemable(now time.Time) error {
 	switch {
@@ -128,12 +148,13 @@ func (s signIn) stillProves(d contract.Decision) bool {
 	return false
 }
 
-// back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, with nothing in
-// it that is a secret or a proof.
-func (s signIn) back(now time.Time) string {
+// back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, and where the
+// sign-in is complete the word of the browser whose token this is. That word is good for nothing without an API key, once.
+func (s signIn) back(now time.Time, token string) string {
 	q := "sign_in=" + s.ID
 	switch {
 	case s.Status == StatusComplete:
+		q += "&code=" + homeWord(token)
 	case s.Status == StatusRelogin:
 		q += "&status=relogin"
 	case !now.Before(s.ExpiresAt):
@@ -170,7 +191,7 @@ func checkReturnURL(raw string) error {
 	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return invalid("url", "The return URL must be https, except on this machine.")
 	}
-	for _, own := range []string{"sign_in", "state", "status"} {
+	for _, own := range []string{"sign_in", "code", "state", "status"} {
 		if u.Query().Has(own) {
 			return invalid("url", "The return URL must not hold %s: that is added.", own)
 		}
@@ -230,6 +251,15 @@ func (u user) letsIn() error {
 	return nil
 }
 
+// enrols says why a person cannot enrol at the portal door, if they cannot. Who has no factor is whoever the key says; of
+// an organization's admin that would be their way into what they decide here.
+func (s signIn) enrols(u user, d contract.Decision) error {
+	if s.Door == nil || !u.OrganizationAdmin || d.Action != contract.Enroll {
+		return nil
+	}
+	return contract.Refuse(contract.Forbidden, "An organization's admin sets up their second factor here, after the password they have here. Please sign in here first.")
+}
+
 // meets decides whether the account that has a visitor's address is theirs. bind is set where the app has not called
 // anybody of that account so before.
 //
@@ -243,12 +273,16 @@ func (u user) meets(app string, v visitor) (bind bool, refusal error) {
 	switch known := u.Doors[app]; {
 	case known == subjectKey(app, v.ID):
 		return false, nil
-	case known == subjectKey(app, v.Email):
+	case known == subjectKey(app, v.Email) && v.EmailVerified:
 		return true, nil // the app has begun to give ids
+	case known == subjectKey(app, v.Email):
+		return false, conflictAt("user.email", "The account with this address was made before ids were given. Where you have verified that the address is this person's, say so with email_verified.")
 	case known != "":
 		return false, conflictAt("user.email", "The account with this address belongs to another id.")
-	case !v.EmailVerified || u.Unverified:
+	case !v.EmailVerified:
 		return false, conflictAt("user.email", "There is an account with this address already. Where you have verified that the address is this person's, say so with email_verified.")
+	case u.Unverified:
+		return false, conflictAt("user.email", "Somebody for whom nobody has verified this address has an account with it. An admin can give that account another address, or delete it.")
 	}
 	return true, nil
 }
@@ -258,7 +292,8 @@ func conflictAt(field, detail string) error {
 }
 
 // inStep is what of an account the portal's word changes. Of an organization's admin it is the name alone: who may do what
-// in which organization, and under which address, is decided by the admins here.
+// in which organization, and under which address, is decided by the admins here. An address that is not verified replaces
+// none: it could be that of a person who is yet to come.
 func (u user) inStep(v visitor) (amendment, error) {
 	if u.Audience != v.Audience {
 		return amendment{}, conflictAt("user.audience", "The account belongs to the other audience, which never changes.")
@@ -267,7 +302,9 @@ func (u user) inStep(v visitor) (amendment, error) {
 	if u.OrganizationAdmin {
 		return m, nil
 	}
-	m.Email = &v.Email
+	if v.EmailVerified {
+		m.Email = &v.Email
+	}
 	if v.Audience == contract.Organization {
 		m.Organization = &v.Organization
 	}

@@ -21,7 +21,7 @@ func TestOnlyPlainReturnURLsAreRegistered(t *testing.T) {
 		"", "/after", "portal.example.com", "//portal.example.com/", "http://portal.example.com/", "http://10.0.0.1/", "https:portal.example.com", "https:///after", "https://", "https://:443/",
 		"https://a@portal.example.com/", "https://a:b@portal.example.com/", "https://portal.example.com/#x", "https://portal.example.com/#", "https://Portal.example.com/", "HTTPS://portal.example.com/",
 		"https://portal.example.com:443/", "https://portal.example.com:/", "http://localhost:80/", "https://portal.example.com/a b", "https://portal.example.com\\@evil.test/", "https://portal.example.com/\n",
-		"https://pörtal.example.com/", "https://portal.example.com/\x00", "javascript:alert(1)", "data:text/html,x", "ftp://portal.example.com/", "https://portal.example.com/?sign_in=x", "https://portal.example.com/?a=1&state=",
+		"https://pörtal.example.com/", "https://portal.example.com/\x00", "javascript:alert(1)", "data:text/html,x", "ftp://portal.example.com/", "https://portal.example.com/?sign_in=x", "https://portal.example.com/?a=1&state=", "https://portal.example.com/?code=1",
 		"https://portal.example.com/?status=complete", "https://portal.example.com/<script>", "https://portal.example.com/" + strings.Repeat("a", 1024), " https://portal.example.com/", "https://portal.example.com/%zz",
 	} {
 		if checkReturnURL(bad) == nil {
@@ -43,7 +43,7 @@ func FuzzReturnURL(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q was taken: %v", raw, err)
 		}
-		to := signIn{ID: "ID", Status: StatusComplete, ExpiresAt: now, Door: &doorway{ReturnURL: raw, State: state}}.back(now)
+		to := signIn{ID: "ID", Status: StatusComplete, ExpiresAt: now, Door: &doorway{ReturnURL: raw, State: state}}.back(now, "si_"+strings.Repeat("A", 26)+"_"+strings.Repeat("B", 26))
 		back, err := url.Parse(to)
 		if err != nil || back.Scheme != at.Scheme || back.Host != at.Host || back.Path != at.Path || back.User != nil || back.Fragment != "" {
 			t.Fatalf("%q leads back to %q (%v)", raw, to, err)
@@ -69,7 +69,8 @@ func TestWhoseAccountAnAddressIs(t *testing.T) {
 		code contract.Code
 	}{
 		"their own, by the id":                    {user{Doors: doors("1")}, unsure, false, ""},
-		"their own, before there were ids":        {user{Doors: doors(at)}, unsure, true, ""},
+		"their own, before there were ids":        {user{Doors: doors(at)}, sure, true, ""},
+		"one of that time, by the address alone":  {user{Doors: doors(at)}, unsure, false, contract.Conflict},
 		"one with a password, and sure":           {user{Password: "hash"}, sure, true, ""},
 		"one with a password, and not":            {user{Password: "hash"}, unsure, false, contract.Conflict},
 		"one that another app made, sure of it":   {user{Doors: map[string]string{"other": subjectKey("other", "1")}}, sure, true, ""},
@@ -103,8 +104,20 @@ func TestNobodyIsAnAdminAtTheDoor(t *testing.T) {
 	}
 }
 
+func TestNoAdminEnrolsAtTheDoor(t *testing.T) {
+	at, here := signIn{Door: &doorway{}}, signIn{}
+	boss, contact := user{OrganizationAdmin: true}, user{}
+	enrol, challenge := contract.Decision{Action: contract.Enroll, CanSkip: true}, contract.Decision{Action: contract.Challenge}
+	if contract.CodeOf(at.enrols(boss, enrol)) != contract.Forbidden {
+		t.Error("an organization's admin enrols by the word of an API key")
+	}
+	if at.enrols(boss, challenge) != nil || at.enrols(contact, enrol) != nil || here.enrols(boss, enrol) != nil {
+		t.Error("somebody else is refused")
+	}
+}
+
 func TestAPortalMovesNoAdmin(t *testing.T) {
-	v := visitor{Email: "new@acme.test", Name: "New", Audience: contract.Organization, Organization: "Globex"}
+	v := visitor{Email: "new@acme.test", EmailVerified: true, Name: "New", Audience: contract.Organization, Organization: "Globex"}
 	u := user{Email: "old@acme.test", Audience: contract.Organization, Organization: "Acme", OrganizationAdmin: true}
 	if m, err := u.inStep(v); err != nil || m.Email != nil || m.Organization != nil || *m.Name != "New" || m.OrganizationAdmin != nil || m.Disabled != nil {
 		t.Errorf("%+v, %v", m, err)
@@ -112,6 +125,11 @@ func TestAPortalMovesNoAdmin(t *testing.T) {
 	u.OrganizationAdmin = false
 	if m, err := u.inStep(v); err != nil || *m.Email != v.Email || *m.Organization != "Globex" {
 		t.Errorf("%+v, %v", m, err)
+	}
+	typed := v
+	typed.EmailVerified = false
+	if m, err := u.inStep(typed); err != nil || m.Email != nil || *m.Name != "New" {
+		t.Errorf("an address that somebody typed: %+v, %v", m, err)
 	}
 	u.Audience = contract.Internal
 	if _, err := u.inStep(v); contract.CodeOf(err) != contract.Conflict {
@@ -165,6 +183,31 @@ func TestAProofDiesWithItsFactor(t *testing.T) {
 		if c.s.stillProves(c.d) != c.want {
 			t.Errorf("%s: %t", name, !c.want)
 		}
+	}
+}
+
+func TestOnlyTheBrowserThatWasLetInBringsItHome(t *testing.T) {
+	token := "si_" + strings.Repeat("A", 26) + "_" + strings.Repeat("B", 26)
+	word := homeWord(token)
+	s := signIn{ID: "I", Status: StatusComplete, Door: &doorway{ReturnURL: "https://portal.example.com/", Home: hashToken(word)}}
+	if !s.broughtBy(word) || !strings.HasSuffix(s.back(time.Now(), token), "&code="+word) {
+		t.Error("the browser that was let in brings nothing home")
+	}
+	nobody := signIn{Door: &doorway{ReturnURL: s.Door.ReturnURL}} // no browser has come
+	for _, odd := range []string{"", "I", token, strings.ToUpper(word), word[1:], homeWord(strings.Replace(token, "B", "C", 1))} {
+		if s.broughtBy(odd) || nobody.broughtBy(odd) {
+			t.Errorf("%q is taken", odd)
+		}
+	}
+	if nobody.broughtBy(homeWord("")) || strings.Contains(token, word) {
+		t.Error("a word is worth more than it should be")
+	}
+	s.Status = StatusRelogin
+	if strings.Contains(s.back(time.Now(), token), "code=") {
+		t.Error("a sign-in that is not complete brings a word home")
+	}
+	if !(signIn{Door: &doorway{}}).broughtBy("") {
+		t.Error("a portal that draws the pages needs a word")
 	}
 }
 

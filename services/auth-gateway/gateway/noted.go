@@ -40,6 +40,26 @@ func noteCode(ctx context.Context, log *slog.Logger, who contract.Account, metho
 	return err
 }
 
+// passing is who passed the portal door, as far as it is known: ids, and no part of a key or a ticket that is secret.
+type passing struct{ portal, app, key, signIn, user string }
+
+// notePassage says who was refused at the portal door, and what was redeemed. Who was let in has a line as a session.
+func notePassage(ctx context.Context, log *slog.Logger, what passage, at passing, err error) {
+	level, result := slog.LevelInfo, "done"
+	switch what {
+	case passBegun, passEntered, passFault:
+		return
+	case passBadKey:
+		level = slog.LevelWarn
+	case passTurned, passLate, passRedeemed, passUnproved:
+	}
+	if err != nil {
+		result = string(contract.CodeOf(err))
+	}
+	log.Log(ctx, level, "at the portal door", slog.String("event", string(what)), slog.String("request_id", requestID(ctx)), slog.String("portal", at.portal), slog.String("app", at.app), slog.String("api_key", at.key),
+		slog.String("sign_in", at.signIn), slog.String("user", at.user), slog.String("network", networkIn(ctx)), slog.String("result", result))
+}
+
 // noteRefusal says that somebody who is signed in reached for what is not theirs.
 func noteRefusal(ctx context.Context, log *slog.Logger, s session, what string) {
 	log.WarnContext(ctx, "access refused", append(whoAndWhence(ctx, s.account()), slog.String("to", what))...)

@@ -561,7 +561,7 @@ func (g *gateway) pageDone(c *fiber.Ctx) error {
 	page := web.Done{Next: home, Factor: web.Factor(factorOf(s.Who.Audience))}
 	if done, _, err := g.flow.load(c.UserContext(), "", g.cookie(c, signInCookie)); err == nil && done.User == s.User {
 		if page.Next = orHome(done.ReturnTo); done.leadsBack() {
-			page.Next = done.back(g.now())
+			page.Next = done.back(g.now(), g.cookie(c, signInCookie))
 		}
 	}
 	_, left, err := g.accountState(c.UserContext(), s)

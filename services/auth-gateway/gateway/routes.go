@@ -41,7 +41,7 @@ var (
 	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
 	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
 	ofDoor     = []contract.Code{contract.Unauthenticated, contract.Forbidden, contract.Conflict}
-	ofRedeem   = []contract.Code{contract.NotFound, contract.Conflict, contract.Expired}
+	ofRedeem   = []contract.Code{contract.Forbidden, contract.NotFound, contract.Conflict, contract.Expired}
 	ofPassword = []contract.Code{contract.InvalidCredentials, contract.RateLimited}
 )
 
@@ -51,7 +51,7 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	codes := func(sets ...[]contract.Code) []contract.Code { return slices.Concat(sets...) }
 	handle(g, api, portalDoor, "POST /v1/sign-ins", 201, signIns, "Begin a sign-in", "Checks address and password. The status says what comes next; where policy asks for nothing more, the session is in the answer. An unknown address and a wrong password are the same refusal, and count the same: after too many, for the address or from the network, all are refused for a while.\n\nWith an API key (the portal door), for a person whose first factor the portal has checked itself: user instead of email and password, and return_url where the person's browser is to be sent to the url of the answer. An account is made at the first time, and kept in step with what the portal says.", codes(ofPassword, ofDoor), g.apiBegin)
 	handle(g, api, ownOrPortal, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is. The portal that began it may look with its API key; that is no proof of who the person is.", nil, g.apiSignIn)
-	handle(g, api, portalOnly, "POST /v1/sign-ins/{id}/redeem", 200, signIns, "Redeem a sign-in", "Proves to the portal that began the sign-in who the person is: once, at most ten minutes after they completed it. Only then let them in.", codes(ofRedeem), g.apiRedeem)
+	handle(g, api, portalOnly, "POST /v1/sign-ins/{id}/redeem", 200, signIns, "Redeem a sign-in", "Proves to the portal that began the sign-in who the person is: once, at most ten minutes after they completed it. Only then let them in.\n\nWhere the sign-in has a return_url, code is needed, and only the browser that completed the sign-in brings it. A wrong one spends nothing.", codes(ofRedeem), g.apiRedeem)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", "Authenticator app: shows the secret, the same one until it is confirmed. Text message: sends a code to the number.", codes(ofTexts), g.apiEnroll)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again.", codes(ofCodes), g.apiConfirm)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/skip", 200, signIns, "Decline to enrol", "Where can_skip says so. The skip is remembered.", codes([]contract.Code{contract.Forbidden}), g.apiSkip)

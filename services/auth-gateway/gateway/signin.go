@@ -157,6 +157,9 @@ func (f *signIns) begin(ctx context.Context, p portal, email string, password se
 func (f *signIns) enter(ctx context.Context, p portal, u user, s signIn) (outcome, secret.String, error) {
 	s.Portal, s.User, s.Who = p.ID, u.User, s.sees(u)
 	d, err := f.decide(ctx, p.ID, s.Who)
+	if err == nil {
+		err = s.enrols(u, d)
+	}
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
