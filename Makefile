@@ -55,6 +55,10 @@ bench: scripts-go ## measure everything beside its floor and write docs/performa
 fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and let codes expire (about 7 minutes)
 	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
 
+.PHONY: attack
+attack: setup ## try twenty thousand random flows against the model (about 5 minutes; make test tries some)
+	@go test -count=1 -v -timeout=$(TIMEOUT) -run TwentyThousandFlows ./test/attack -attack.flows=20000
+
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (1m) each, two at a time
 	@scripts/fuzz $(FUZZTIME)

@@ -15,8 +15,8 @@ import (
 	"sallyport/test/sut"
 )
 
-// usualFlows are tried where nobody says how many.
-const usualFlows = 20_000
+// usualFlows are tried where nobody says how many, with another seed each time; `make attack` tries twenty thousand.
+const usualFlows = 4_000
 
 var (
 	flowSeed  = flag.Uint64("attack.seed", 0, "seed of the random flows; 0 takes a new one")
@@ -128,7 +128,7 @@ func TestI1I5I6TwentyThousandFlows(t *testing.T) {
 	if lost*perRound*10 > done() {
 		t.Errorf("%d of the crews met a product without time: %d flows", lost, done())
 	}
-	few := 10 * flows / usualFlows
+	few := 10 * flows / 20_000
 	if without < few {
 		t.Errorf("%d crews met a product with a part missing: too few to mean anything", without)
 	}
