@@ -34,6 +34,9 @@ type World struct {
 	Clock    *clock.Fixed
 	// Logs collects what every service logged.
 	Logs *Buffer
+	// Cut is set by a test that cuts connections to NATS: an answer that is sent over the next one is none that the user
+	// may give, because the question came over the one before.
+	Cut bool
 
 	tb   testing.TB
 	id   string
@@ -53,7 +56,7 @@ func New(tb testing.TB) *World {
 	dir := tb.TempDir()
 	w := &World{tb: tb, id: strings.ToLower(bus.NewID()[:10]), Logs: &Buffer{}, Clock: clock.NewFixed(time.Now().Truncate(time.Second))}
 	tb.Cleanup(func() { // after everybody has stopped
-		if strings.Contains(w.Logs.String(), "ermissions violation") {
+		if !w.Cut && strings.Contains(w.Logs.String(), "ermissions violation") {
 			tb.Error("a service did on NATS what its user may not; the log says what")
 		}
 	})
