@@ -107,7 +107,9 @@ func FuzzPhone(f *testing.F) {
 			t.Fatalf("%q: %q and %v", typed, got, refusal)
 		}
 		if refusal != nil {
-			if digits := strings.Map(onlyDigits, typed); len(digits) > 6 && strings.Contains(strings.Map(onlyDigits, refusal.Detail), digits) {
+			// The example of a refusal is no number of anybody's.
+			said := strings.ReplaceAll(refusal.Detail, "+1 701 555 0123", "")
+			if digits := strings.Map(onlyDigits, typed); len(digits) > 6 && strings.Contains(strings.Map(onlyDigits, said), digits) {
 				t.Fatalf("the refusal repeats %q: %s", typed, refusal.Detail)
 			}
 			return
