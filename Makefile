@@ -8,6 +8,9 @@ BINARIES := sallyport auth-gateway totp-svc sms-dispatcher policy-svc
 TIMEOUT  ?= 20m
 FUZZTIME ?= 1m
 TESTFLAGS = -count=1 -shuffle=on -timeout=$(TIMEOUT)
+# Whole products, each with everybody's patience: they take turns with the machine. Those of test/fault, who kill and pause,
+# wait most of the time, and fuzzers have the cores meanwhile.
+ALONE := attack e2e browser
 # Tests keep their data in memory where 8 GiB are free there: what a disk takes to sync is most of what they would wait for.
 ROOM := $(shell [[ -w /dev/shm && $$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1) -gt 8192 ]] && echo /dev/shm)
 
@@ -31,9 +34,10 @@ build: scripts-go ## build the binaries into bin/
 .PHONY: test
 test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
 test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
-	@go test $(TESTFLAGS) $$(go list work | grep -v /test/fault$$)
-	@# Those who kill and pause wait most of the time: fuzzers have the cores meanwhile.
-	@nice scripts/fuzz --plain 10s & fuzz=$$!; failed=0; \
+	@failed=0; \
+		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) fault))$$') || failed=1; \
+		for suite in $(ALONE); do go test $(TESTFLAGS) ./test/$$suite || failed=1; done; \
+		nice scripts/fuzz --plain 10s & fuzz=$$!; \
 		go test $(TESTFLAGS) ./test/fault || failed=1; wait $$fuzz || failed=1; exit $$failed
 
 .PHONY: race
@@ -55,9 +59,9 @@ bench: scripts-go ## measure everything beside its floor and write docs/performa
 fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and let codes expire (about 7 minutes)
 	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
 
-.PHONY: attack
-attack: setup ## try twenty thousand random flows against the model (about 5 minutes; make test tries some)
-	@go test -count=1 -v -timeout=$(TIMEOUT) -run TwentyThousandFlows ./test/attack -attack.flows=20000
+.PHONY: pictures
+pictures: setup ## play the stories in the browser, and leave pictures of all pages in .artifacts/screenshots
+	@go test -count=1 -timeout=$(TIMEOUT) ./test/browser -pictures
 
 .PHONY: fuzz
 fuzz: scripts-go ## run every fuzz target for FUZZTIME (1m) each, two at a time

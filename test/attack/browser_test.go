@@ -2,10 +2,7 @@ package attack
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +15,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"sallyport/test/sut"
 )
 
 // browserPatience is how long anything of a browser may take on a busy machine.
@@ -35,26 +34,12 @@ type browser struct {
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
-	program, err := findBrowser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		// Nobody but this machine can be reached, whatever a page or the browser itself tries.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
-	)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), sut.Chromium(t)...)
 	t.Cleanup(cancel)
 	b := &browser{t: t}
 	b.tab, _ = chromedp.NewContext(allocator, chromedp.WithListener(b.event)) // ends with the allocator at the latest
 	if err := chromedp.Do(b.tab); err != nil {
-		t.Fatalf("%s does not start: %v", program, err)
+		t.Fatalf("the browser does not start: %v", err)
 	}
 	t.Cleanup(func() {
 		end, cancel := context.WithTimeout(b.tab, browserPatience)
@@ -66,19 +51,6 @@ func newBrowser(t *testing.T) *browser {
 	tell(b, log.Enable, cdp.Empty{})
 	tell(b, network.Enable, network.EnableParams{})
 	return b
-}
-
-// findBrowser returns the program to run: the one that SALLYPORT_CHROMIUM names, or the first that is installed.
-func findBrowser() (string, error) {
-	if named := os.Getenv("SALLYPORT_CHROMIUM"); named != "" {
-		return exec.LookPath(named)
-	}
-	for _, name := range []string{"chromium", "google-chrome", "google-chrome-stable", "chromium-browser"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", errors.New("no Chromium or Chrome was found: run scripts/setup, install one by hand (Debian: apt-get install chromium), or name one in SALLYPORT_CHROMIUM")
 }
 
 // event takes in what the browser tells, on the goroutine that reads it.

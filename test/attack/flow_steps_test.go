@@ -276,7 +276,7 @@ func (c *crew) skip(f *flow) {
 		target = nil
 	}
 	may := target != nil && target.maySkip(c.now)
-	if c.judge(judged{what: "skip", a: a, how: how, in: handedOut(a) != "", may: may, must: true}) {
+	if c.judge(judged{what: "skip", a: a, how: how, in: handedOut(a) != "", may: may, must: may && target.life == target.of.life}) {
 		target.status, target.of.skipped = "complete", true
 		c.opens(handedOut(a), target.of, false)
 	}

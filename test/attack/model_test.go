@@ -189,8 +189,10 @@ func (s *seed) confirms(waiting *seed, code string, now time.Time) bool {
 	return ok
 }
 
+// maySkip tells whether a person may decline, which policy is asked at that moment: what became of their factor since the
+// sign-in began is no matter, as long as there is none.
 func (f *flow) maySkip(now time.Time) bool {
-	return f.mayBegin(now) && f.canSkip && f.of.sms
+	return f.live(now) && f.status == "enroll" && !f.of.enrolled && f.canSkip && f.of.sms
 }
 
 // mayRecover tells whether a recovery code may be spent.

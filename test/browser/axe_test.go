@@ -27,34 +27,26 @@ const (
 	contrast = `{type: "rule", values: ["color-contrast"]}`
 )
 
-// axed are the pages, by scheme, that axe has judged in this run: each page needs that once, whoever comes by.
-var axed sync.Map
-
-// axe runs axe-core on the page as it is, in light and in dark. It needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
+// axe runs axe-core on the page as it is, in light, and where it is wide in dark too: colours are the same on a phone. It
+// needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
 func (v *visitor) axe(page string) {
 	v.t.Helper()
 	if !v.scene.scripts {
-		return
-	}
-	if _, judged := axed.LoadOrStore(page, true); judged {
 		return
 	}
 	source, err := axeSource()
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	for _, look := range []struct {
-		scheme string
-		size
-		rules string
-	}{
-		{"light", phone, wcag}, {"light", desktop, wcag}, {"dark", desktop, contrast},
-	} {
-		v.media("", look.scheme)
-		v.resize(look.size)
-		for _, hindrance := range v.hindrances(source, look.rules) {
-			v.t.Errorf("page %s, %s, %d px wide: %s", page, look.scheme, look.width, hindrance)
+	judge := func(scheme, rules string) {
+		v.t.Helper()
+		v.media("", scheme)
+		for _, hindrance := range v.hindrances(source, rules) {
+			v.t.Errorf("page %s, %s, %d px wide: %s", page, scheme, v.size.width, hindrance)
 		}
+	}
+	if judge("light", wcag); v.size == desktop {
+		judge("dark", contrast)
 	}
 	v.media("", "")
 }

@@ -2,8 +2,6 @@ package browser
 
 import (
 	"context"
-	"errors"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -76,25 +74,11 @@ func startChromium(t *testing.T, more ...chromedp.ExecAllocatorOption) context.C
 			t.Fatalf("%s is missing, which stands in for the phone: run scripts/setup, or install it by hand (Debian: oathtool, zbar-tools)", tool)
 		}
 	}
-	program, err := findChromium()
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		// Nobody but this machine can be reached, whatever a page or the browser itself tries.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
-	)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(sut.Chromium(t), more...)...)
 	t.Cleanup(cancel)
 	browser, _ := chromedp.NewContext(allocator) // ends with the allocator at the latest
 	if err := chromedp.Do(browser); err != nil {
-		t.Fatalf("%s does not start: %v", program, err)
+		t.Fatalf("the browser does not start: %v", err)
 	}
 	t.Cleanup(func() {
 		end, cancel := context.WithTimeout(browser, patience)
@@ -108,17 +92,3 @@ func startChromium(t *testing.T, more ...chromedp.ExecAllocatorOption) context.C
 
 // withMouse is a browser on a computer with a mouse; without it, it has none, and no touch screen either.
 var withMouse = chromedp.Flag("blink-settings", "primaryPointerType=4,availablePointerTypes=4,primaryHoverType=2,availableHoverTypes=2")
-
-// findChromium returns the program to run: the one that SALLYPORT_CHROMIUM names, or the first that is installed.
-func findChromium() (string, error) {
-	if named := os.Getenv("SALLYPORT_CHROMIUM"); named != "" {
-		return exec.LookPath(named)
-	}
-	// Ubuntu's chromium-browser may be a stub that asks for a snap: it comes last.
-	for _, name := range []string{"chromium", "google-chrome", "google-chrome-stable", "chromium-browser"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", errors.New("no Chromium or Chrome was found: run scripts/setup, install one by hand (Debian: apt-get install chromium), or name one in SALLYPORT_CHROMIUM")
-}

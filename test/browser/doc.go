@@ -7,5 +7,5 @@
 //
 // Whatever a story is about, on the way every page is looked at: one h1 and headings in order, a name on every control,
 // language and title, no complaint of axe-core in light or dark, no scrolling sideways on small phones, nothing that moves by itself, no request to anybody else,
-// and a console that stays empty. Pictures of the pages are written to .artifacts/screenshots.
+// and a console that stays empty. `make pictures` has them leave pictures of the pages in .artifacts/screenshots.
 package browser

@@ -74,9 +74,13 @@ func (v *visitor) through(url string) {
 		v.press("Continue")
 		return
 	}
+	// Both pages are left alone until they are there: whoever asks for a tree of controls has it laid out, styled or not.
+	before := v.watch.loaded()
 	if r := call(v, page.Navigate, page.NavigateParams{URL: url}); r.ErrorText != "" {
 		v.t.Fatalf("%s: %s", url, r.ErrorText)
 	}
+	v.await("the page behind the door", func() bool { return v.watch.loaded() > before+1 })
+	v.lookAtPage()
 }
 
 // leaves does what leads back to the portal, waits until the browser is there, and returns what its address ends with.
@@ -88,6 +92,8 @@ func (v *visitor) leaves(act func(), to string) (more string) {
 		more, there = strings.CutPrefix(ask[string](v, "location.href"), to)
 		return there
 	})
-	v.await("the portal's page", func() bool { return v.sees("Back at the portal", "heading") })
+	v.await("the portal's page", func() bool {
+		return ask[bool](v, `performance.getEntriesByType("navigation")[0].loadEventEnd > 0`) && v.sees("Back at the portal", "heading")
+	})
 	return more
 }

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,14 +50,29 @@ func (v *visitor) lookAtPage() {
 		complain("scripts run: %v, want %v", about.Served, v.scene.scripts)
 	}
 	v.checkNames(complain)
+	which := about.Path + " (" + about.Title + ", " + about.Heading + ")"
+	if _, judged := judged.LoadOrStore(judgement{which, v.scene.scripts}, true); judged {
+		return
+	}
 	for _, s := range []size{small, phone, desktop} {
 		v.resize(s)
 		if over := ask[int](v, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 			complain("at %d px it scrolls sideways, by %d px", s.width, over)
 		}
+		if s != small {
+			v.axe(which)
+		}
 	}
-	v.axe(about.Path + " (" + about.Title + ", " + about.Heading + ")")
 }
+
+// judgement is of a page as a whole, which is the same for whoever comes by: with its scripts or without.
+type judgement struct {
+	page    string
+	scripts bool
+}
+
+// judged are the judgements that this run has passed: each is a matter of many looks, and one is enough.
+var judged sync.Map
 
 // named are the roles that mean nothing to a screen reader without a name.
 var named = []string{"textbox", "button", "link", "image", "DisclosureTriangle", "heading", "checkbox", "radio", "combobox", "searchbox", "navigation", "RootWebArea"}
@@ -136,6 +152,9 @@ var pictures = sync.OnceValues(func() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 })
 
+// takePictures is what `make pictures` sets: nobody looks at those of every run.
+var takePictures = flag.Bool("pictures", false, "take pictures of the pages, into .artifacts/screenshots")
+
 // picture takes the page as it is, on a phone and on a desktop, light and dark.
 func (v *visitor) picture(name string) {
 	v.t.Helper()
@@ -147,6 +166,9 @@ func (v *visitor) picture(name string) {
 
 func (v *visitor) pictureOf(name string) {
 	v.t.Helper()
+	if !*takePictures {
+		return
+	}
 	dir, err := pictures()
 	if err != nil {
 		v.t.Fatalf("no place for screenshots: %v", err)

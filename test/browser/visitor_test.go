@@ -269,7 +269,11 @@ func (v *visitor) fill(label, words string) {
 	v.t.Helper()
 	v.clickOn(v.find(label, "textbox", "searchbox"))
 	v.selectAll()
-	v.keys(words)
+	if v.scene.keyboard || words == "" {
+		v.keys(words)
+		return
+	}
+	call(v, input.InsertText, input.InsertTextParams{Text: words}) // as a password manager does, and who pastes
 }
 
 func (v *visitor) selectAll() {
@@ -356,13 +360,19 @@ func (v *visitor) focus() control {
 // resize shows the page on another screen.
 func (v *visitor) resize(s size) {
 	v.t.Helper()
+	if v.size == s {
+		return
+	}
+	touch := v.size.touch
 	v.size = s
 	scale := 1.0
 	if s.touch {
 		scale = 2
 	}
 	call(v, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: s.width, Height: s.height, DeviceScaleFactor: scale, Mobile: s.touch})
-	call(v, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: s.touch})
+	if s.touch != touch {
+		call(v, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: s.touch})
+	}
 }
 
 // signIn goes to the sign-in page, or wherever path leads, and gives e-mail address and password.

@@ -178,8 +178,11 @@
   });
   serve("[data-print]", () => print());
   serve("[data-copy]", async (button) => {
-    await navigator.clipboard.writeText([...$(button.dataset.copy).children].map((item) => item.textContent.trim()).join("\n"));
-    say(button, button.dataset.done);
+    const what = $(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText([...what.children].map((item) => item.textContent.trim()).join("\n"));
+      say(button, button.dataset.done);
+    } catch { getSelection().selectAllChildren(what); } // a browser that does not let us: it is one key, or a finger, away
   });
 
   // A menu closes on Escape, and when the reader goes elsewhere.
