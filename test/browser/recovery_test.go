@@ -43,7 +43,9 @@ func TestB30RecoveryCodes(t *testing.T) {
 			// Where the clipboard is not for pages, the codes are chosen, and one key copies them.
 			v.allowClipboard(false)
 			v.click("Copy")
-			v.await("the codes to be chosen", func() bool { return ask[string](v, `getSelection().toString().trim().split(/\s+/).join(" ")`) == strings.Join(old, " ") })
+			v.await("the codes to be chosen", func() bool {
+				return ask[string](v, `getSelection().toString().trim().split(/\s+/).join(" ")`) == strings.Join(old, " ")
+			})
 			v.allowClipboard(true)
 			v.click("Copy")
 			v.find("Copied", "button")
