@@ -5,7 +5,7 @@ SHELL         := bash
 .DEFAULT_GOAL := help
 
 BINARIES := sallyport auth-gateway totp-svc sms-dispatcher policy-svc
-TIMEOUT  ?= 20m
+TIMEOUT  ?= 25m
 FUZZTIME ?= 1m
 TESTFLAGS = -count=1 -shuffle=on -timeout=$(TIMEOUT)
 # Whole products, each with everybody's patience: they take turns with the machine. Those of test/fault, who kill and pause,

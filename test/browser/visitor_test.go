@@ -25,7 +25,7 @@ import (
 
 // patience is how long a visitor waits for anything. A page comes within a fraction of a second; the rest is for a
 // machine that is busy with other tests.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // visitor is a person at a computer of their own, with one tab open. Its methods fail the test with what the person
 // could not do.

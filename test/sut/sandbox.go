@@ -80,7 +80,7 @@ func (s *Sandbox) LastCode(to string) string {
 func (s *Sandbox) CodeAfter(to string, seen int) string {
 	s.tb.Helper()
 	var all []Message
-	Eventually(s.tb, 15*time.Second, "a text message to "+to, func() bool {
+	Eventually(s.tb, time.Minute, "a text message to "+to, func() bool {
 		all = s.Messages(to)
 		return len(all) > seen
 	})
