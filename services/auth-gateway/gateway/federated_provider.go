@@ -85,11 +85,19 @@ func safeURL(u *url.URL) bool {
 // canonicalDomain is the one form of a domain: ASCII, lower case, without a dot at its end. ok is false for what is none.
 func canonicalDomain(d string) (string, bool) {
 	out, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSpace(d)))
-	if err != nil || !strings.Contains(out, ".") || strings.HasSuffix(out, ".") || strings.HasPrefix(out, ".") {
+	if err != nil || len(out) > longestDomain || !strings.Contains(out, ".") || strings.HasSuffix(out, ".") || strings.HasPrefix(out, ".") {
 		return "", false
+	}
+	for label := range strings.SplitSeq(out, ".") {
+		if len(label) > longestLabel {
+			return "", false
+		}
 	}
 	return out, true
 }
+
+// What a name may be long in the DNS, and a label of it (RFC 1035, section 2.3.4); idna's lookup does not ask.
+const longestDomain, longestLabel = 253, 63
 
 // vouchesFor tells whether an address is in a domain of the provider's: exactly that, and none beneath it. An address
 // that only looks like one (another script's letters, a full-width or trailing dot) is not.
