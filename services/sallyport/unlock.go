@@ -112,11 +112,10 @@ func (c *unlockCommand) forget(ctx context.Context, v *vault, rules *policy.Offi
 	if err != nil {
 		return false, err
 	}
-	entry, forgotten, err := office.ForgetGuesses(ctx, who.Account, actor(), c.Reason)
+	forgotten, err := office.ForgetGuesses(ctx, who.Account, actor(), c.Reason, func(ctx context.Context, entry contract.AuditRequest) error {
+		return record(ctx, rules.Audit(), entry)
+	})
 	if err != nil || !forgotten {
-		return false, err
-	}
-	if err := record(ctx, rules.Audit(), entry); err != nil {
 		return false, err
 	}
 	fmt.Printf("Wrong passwords for %s count no more.\n", who.Email)

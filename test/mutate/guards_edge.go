@@ -131,4 +131,25 @@ var edgeGuards = []guard{
 		File: gatewayDir + "door.go", Old: `if !s.stillProves(decision) {`, New: `if false && !s.stillProves(decision) {`,
 		Package: e2ePackage, Test: "TestDoorRedeemsOnce",
 	},
+	{
+		Name: "gateway: a change is acknowledged after its entry", Keeps: "nobody is told of a change that the audit log does not have",
+		File: gatewayDir + "desk.go", Old: `	_, err := bus.Request(ctx, d.bus, contract.PolicyAudit, entry)
+	return err`, New: `	_, _ = bus.Request(ctx, d.bus, contract.PolicyAudit, entry)
+	return nil`,
+		Package: attackPackage, Test: "TestI7WithoutTheAuditLogNothingIsAcknowledged",
+	},
+	{
+		Name: "gateway: wrong passwords are forgotten after their entry", Keeps: "what an admin forgives is in the audit log, however often it takes",
+		File: gatewayDir + "guess_store.go", Old: `	if err := note(ctx); err != nil {
+		return false, err
+	}
+	if err := r.meters.Docs.Delete(ctx, one.accountID()); err != nil {
+		return false, err
+	}
+`, New: `	if err := errors.Join(r.meters.Docs.Delete(ctx, one.accountID()), note(ctx)); err != nil {
+		return false, err
+	}
+`,
+		Package: attackPackage, Test: "TestI7WithoutTheAuditLogNothingIsAcknowledged",
+	},
 }

@@ -122,13 +122,13 @@ func (d *desk) unlock(ctx context.Context, s session, id, reason string) error {
 	return d.accounts.opened(ctx, u.account(), d.now())
 }
 
-// forgetGuesses makes wrong passwords of a person count no more, and has it in the audit log where there were any.
+// forgetGuesses makes wrong passwords of a person count no more. Where there are any it is in the audit log first, so that
+// none are forgotten unseen.
 func (d *desk) forgetGuesses(ctx context.Context, s session, u user, reason string) error {
-	forgotten, err := d.guesses.clear(ctx, guess{portal: u.Portal, address: u.Email}, d.now())
-	if err != nil || !forgotten {
-		return err
-	}
-	return d.audited(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: d.by(s, contract.AuditPasswordGuesses, u.User, reason)})
+	_, err := d.guesses.clear(ctx, guess{portal: u.Portal, address: u.Email}, d.now(), func(ctx context.Context) error {
+		return d.audited(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: d.by(s, contract.AuditPasswordGuesses, u.User, reason)})
+	})
+	return err
 }
 
 // openFactor unlocks one factor, and has that in the audit log before anybody is told: the factor's owner tells the same on the

@@ -131,33 +131,37 @@ func (r guessRecords) told(ctx context.Context, one guess, l meter.Limit, note s
 	return err
 }
 
-// clear makes what was typed for an address count no more; its homes stay. It tells whether there was anything.
-func (r guessRecords) clear(ctx context.Context, one guess, now time.Time) (bool, error) {
+// clear makes what was typed for an address count no more; its homes stay. It tells whether there was anything. Where there
+// is, note is called first: these documents carry no letters, and what could not be noted is not cleared.
+func (r guessRecords) clear(ctx context.Context, one guess, now time.Time, note func(context.Context) error) (bool, error) {
 	m, err := r.meters.Docs.Get(ctx, one.accountID())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	counted := m.Counts.Any(now)
-	if err := r.meters.Docs.Delete(ctx, one.accountID()); err != nil {
-		return false, err
-	}
 	h, err := r.homes.Get(ctx, one.homesID())
-	if errors.Is(err, store.ErrNotFound) {
-		return counted, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
+	counted := m.Counts.Any(now)
 	var gone bson.D
 	for mark, at := range h.Homes {
 		counted = counted || at.Counts.Any(now)
 		gone = append(gone, bson.E{Key: pathOf(mark) + ".counts", Value: ""})
 	}
+	if !counted {
+		return false, nil
+	}
+	if err := note(ctx); err != nil {
+		return false, err
+	}
+	if err := r.meters.Docs.Delete(ctx, one.accountID()); err != nil {
+		return false, err
+	}
 	if len(gone) == 0 {
-		return counted, nil
+		return true, nil
 	}
 	_, err = r.homes.Update(ctx, one.homesID(), store.Change{Update: bson.D{{Key: "$unset", Value: gone}}})
-	return counted, err
+	return err == nil, err
 }
 
 // forgetHomes forgets the homes of an address that is its account's no more.

@@ -430,10 +430,14 @@ func TestClearingOpensAnAccountAndKeepsItsHomes(t *testing.T) {
 		}
 		settled(t, g)
 	}
-	for _, want := range []bool{true, false} {
-		cleared, err := g.records.clear(t.Context(), guess{portal: "p", address: "a@x.test"}, w.Clock.Now())
-		if err != nil || cleared != want {
-			t.Errorf("cleared: %v, %v", cleared, err)
+	noted := 0
+	for n, unwritten := range []error{contract.NotAnswering(), nil, contract.NotAnswering()} {
+		cleared, err := g.records.clear(t.Context(), guess{portal: "p", address: "a@x.test"}, w.Clock.Now(), func(context.Context) error {
+			noted++
+			return unwritten
+		})
+		if want := n == 1; cleared != want || (err != nil) != (n == 0) || noted != min(n+1, 2) {
+			t.Errorf("cleared: %v, %v, noted %d times", cleared, err, noted)
 		}
 	}
 	for range 3 {

@@ -294,17 +294,18 @@ func noPortal(id string) error {
 	return contract.Refuse(contract.NotFound, "There is no portal %q; sallyport portal list shows those there are.", id)
 }
 
-// ForgetGuesses makes wrong passwords that were typed for an account count no more, and returns the entry for the audit
-// log; false where none counted. The networks from which the right one came are kept.
-func (o *Office) ForgetGuesses(ctx context.Context, who contract.Account, actor, reason string) (contract.AuditRequest, bool, error) {
+// ForgetGuesses makes wrong passwords that were typed for an account count no more; false where none counted. Where any
+// do, record has the entry first, so that none are forgotten unseen. The networks from which the right one came are kept.
+func (o *Office) ForgetGuesses(ctx context.Context, who contract.Account, actor, reason string, record func(context.Context, contract.AuditRequest) error) (bool, error) {
 	u, err := o.accounts.byID(ctx, who)
 	if err != nil {
-		return contract.AuditRequest{}, false, err
+		return false, err
 	}
-	cleared, err := newGuessRecords(o.db).clear(ctx, guess{portal: who.Portal, address: u.Email}, o.now())
-	return contract.AuditRequest{ID: bus.NewID(), AuditNote: contract.AuditNote{
-		Portal: who.Portal, Action: contract.AuditPasswordGuesses, Actor: actor, User: who.User, Reason: reason, At: o.now(),
-	}}, cleared, err
+	return newGuessRecords(o.db).clear(ctx, guess{portal: who.Portal, address: u.Email}, o.now(), func(ctx context.Context) error {
+		return record(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: contract.AuditNote{
+			Portal: who.Portal, Action: contract.AuditPasswordGuesses, Actor: actor, User: who.User, Reason: reason, At: o.now(),
+		}})
+	})
 }
 
 // Address is where people reach a portal, and what the links begin with. An error names what is missing.
