@@ -302,8 +302,8 @@ func pour(t *testing.T, addr, what string) {
 	}
 	var silent net.Error
 	hungUp := err != nil && (!errors.As(err, &silent) || !silent.Timeout())
-	// Who is hung up on while they talk may not hear why.
-	if status := <-told; !hungUp || status != 0 && status != r.status {
+	// Who is hung up on while they talk may not hear why; and a machine that is busy may not get to it within the ten seconds.
+	if status := <-told; !hungUp || status != 0 && status != r.status && status != http.StatusRequestTimeout {
 		t.Errorf("%s without an end: status %d after %d bytes (%v); want %d and the end", what, status, taken, err, r.status)
 	}
 }
