@@ -167,13 +167,26 @@ func (p *Product) Output() string {
 // Memory is how much of the machine's the product holds now, in bytes.
 func (p *Product) Memory() int64 {
 	p.tb.Helper()
+	return p.held("VmRSS")
+}
+
+// PeakMemory is the most that the product's process has held since it began, in bytes: the kernel keeps that itself, and
+// misses nothing between two looks.
+func (p *Product) PeakMemory() int64 {
+	p.tb.Helper()
+	return p.held("VmHWM")
+}
+
+// held reads one of the amounts of memory that the kernel tells of the product's process.
+func (p *Product) held(what string) int64 {
+	p.tb.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.PID()))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
 	var kib int64
 	for line := range strings.Lines(string(raw)) {
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+		if _, err := fmt.Sscanf(line, what+": %d kB", &kib); err == nil {
 			return kib << 10
 		}
 	}
