@@ -19,8 +19,8 @@ import (
 	"sallyport/test/sut"
 )
 
-// keys notes the key material of every service.
-func (r *run) keys() {
+// keys notes the key material of every service, which has so many keys.
+func (r *run) keys(want int) {
 	r.t.Helper()
 	for _, name := range sut.Services {
 		raw, err := os.ReadFile(filepath.Join(r.Data, "keys", name+".json"))
@@ -28,8 +28,8 @@ func (r *run) keys() {
 			r.t.Fatal(err)
 		}
 		found := regexp.MustCompile(`"value":\s*"([^"]+)"`).FindAllStringSubmatch(string(raw), -1)
-		if len(found) != 2 {
-			r.t.Fatalf("the key file of %s has %d keys, want two", name, len(found))
+		if len(found) != want {
+			r.t.Fatalf("the key file of %s has %d keys, want %d", name, len(found), want)
 		}
 		for _, m := range found {
 			value, err := base64.StdEncoding.DecodeString(m[1])

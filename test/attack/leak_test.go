@@ -5,10 +5,12 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,8 @@ type run struct {
 	traces     *strings.Builder
 	env        map[string]string
 	commands   int
+	// controls are what is no secret, or may stand where it is found, and in which outputs it must be.
+	controls map[string][]string
 	// session and key are a Master Admin's.
 	session, key string
 }
@@ -35,8 +39,8 @@ type run struct {
 const marker = "Marguerite Marker"
 
 // TestI8NoSecretIsLeftBehind lives through every story with the most talkative log, and then looks for each secret that
-// there was, in every spelling, in everything that came out: answers, pages, logs, metrics, all that went over the wires
-// to bus and store, their files, what operators' commands print and are called with, and traces.
+// there was, in every spelling, in everything that came out: answers, pages, logs, metrics and readiness, all that went over
+// the wires to bus and store, their files, what operators' commands print, leave behind and are called with, and traces.
 func TestI8NoSecretIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	r := openRun(t)
@@ -44,8 +48,12 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 	r.texts()
 	r.links()
 	r.provider()
+	r.door()
 	r.slips()
+	r.movers()
 	r.operators()
+	r.rotation()
+	r.outage()
 	r.refusals()
 	r.Restart()
 	for _, to := range []string{"admin@demo.test", "clerk@acme.test"} {
@@ -62,7 +70,7 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 		size += len(p.text)
 	}
 	t.Logf("%d secrets were looked for in %d outputs of %d MB", len(r.h.known), len(r.h.places), size>>20)
-	if n := len(r.h.known); n < 300 {
+	if n := len(r.h.known); n < 400 {
 		t.Errorf("the run had %d secrets: some of its stories did not happen", n)
 	}
 	// The announcement of the demo is the one place for its password.
@@ -70,13 +78,14 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 		t.Errorf("the demo's password stands in the output %d times; each of %d starts announces it once", n, starts)
 	}
 	// That nothing is found means something only where what is there is found.
-	for value, places := range map[string][]string{
+	maps.Copy(r.controls, map[string][]string{
 		marker:               {"wire of the store", "file of the store", "answer ", "page "},
 		r.lastRequest():      {"log", "wire of the bus"},
 		"sallyport_":         {"metrics"},
 		"SALLYPORT_SESSIONS": {"wire of the bus", "file of the bus"},
 		"password_link_made": {"wire of the store", "file of the store", "command "},
-	} {
+	})
+	for value, places := range r.controls {
 		seen := r.h.seen(value)
 		for _, place := range places {
 			if !strings.Contains("\n"+strings.Join(seen, "\n"), "\n"+place) {
@@ -88,7 +97,7 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 
 func openRun(t *testing.T) *run {
 	t.Helper()
-	r := &run{t: t, parts: t.TempDir(), traces: &strings.Builder{}}
+	r := &run{t: t, parts: t.TempDir(), traces: &strings.Builder{}, controls: make(map[string][]string)}
 	r.witness = &witness{tb: t, h: newHunter()}
 	// Without users, so that what operators' commands need is the same; what each may do has tests of its own.
 	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(r.parts, "bus"), Addr: "127.0.0.1:0"})
@@ -125,7 +134,7 @@ func openRun(t *testing.T) *run {
 	r.Product = sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(r.env)})
 	r.Client = r.Watched(r.sees)
 	r.h.hides("the demo's password", sut.DemoPassword, standsIn("log")) // announced
-	r.keys()
+	r.keys(2)
 	return r
 }
 
@@ -155,19 +164,23 @@ func (r *run) collect() {
 	r.h.puts("log", false, r.Output())
 	r.h.puts("wire of the bus", true, r.bus.heard())
 	r.h.puts("wire of the store", true, r.store.heard())
-	files := r.h.putsFiles(r.t, filepath.Join(r.parts, "bus"), "file of the bus: ", "") +
-		r.h.putsFiles(r.t, filepath.Join(r.parts, "store"), "file of the store: ", "") +
-		r.h.putsFiles(r.t, r.Data, "file of the data directory: ", filepath.Join(r.Data, "keys"))
+	var keys []string
+	for _, name := range sut.Services {
+		keys = append(keys, filepath.Join(r.Data, "keys", name+".json"))
+	}
+	files := r.h.putsFiles(r.t, filepath.Join(r.parts, "bus"), "file of the bus: ") +
+		r.h.putsFiles(r.t, filepath.Join(r.parts, "store"), "file of the store: ") +
+		r.h.putsFiles(r.t, r.Data, "file of the data directory: ", keys...)
 	if files < 10 {
 		r.t.Errorf("only %d files of data were found", files)
 	}
 }
 
-// putsFiles notes each file of a directory, but for those below skip, and returns how many there are.
-func (h *hunter) putsFiles(tb testing.TB, dir, name, skip string) (files int) {
+// putsFiles notes each file of a directory, but for those that hold keys, and returns how many there are.
+func (h *hunter) putsFiles(tb testing.TB, dir, name string, keys ...string) (files int) {
 	tb.Helper()
 	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || skip != "" && strings.HasPrefix(path, skip) {
+		if err != nil || !d.Type().IsRegular() || slices.Contains(keys, path) {
 			return err
 		}
 		raw, err := os.ReadFile(path)

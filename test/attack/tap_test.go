@@ -15,6 +15,7 @@ type tap struct {
 	mu    sync.Mutex
 	ways  []*strings.Builder // one per connection and direction, so that what is said is in one piece
 	conns []net.Conn
+	cut   bool
 }
 
 // listenIn puts a tap before an address until the test ends.
@@ -38,6 +39,9 @@ func listenIn(tb testing.TB, target string) *tap {
 			}
 			t.mu.Lock()
 			t.conns = append(t.conns, near, far)
+			if t.cut {
+				t.hangUp()
+			}
 			t.mu.Unlock()
 			go t.carry(far, near)
 			go t.carry(near, far)
@@ -45,13 +49,26 @@ func listenIn(tb testing.TB, target string) *tap {
 	}()
 	tb.Cleanup(func() {
 		_ = l.Close()
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		for _, c := range t.conns {
-			_ = c.Close() // the test is over
-		}
+		t.cuts(true)
 	})
 	return t
+}
+
+// cuts cuts the wire, or mends it: who calls meanwhile is hung up on.
+func (t *tap) cuts(cut bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cut = cut; cut {
+		t.hangUp()
+	}
+}
+
+// hangUp ends every connection. The tap is locked.
+func (t *tap) hangUp() {
+	for _, c := range t.conns {
+		_ = c.Close() // what was heard is kept
+	}
+	t.conns = nil
 }
 
 func (t *tap) addr() string { return t.l.Addr().String() }

@@ -29,7 +29,7 @@ var shownOnce = []struct {
 	path   *regexp.Regexp
 	fields []string
 }{
-	{"POST", regexp.MustCompile(`^/v1/sign-ins$`), []string{"token", "session.token"}},
+	{"POST", regexp.MustCompile(`^/v1/sign-ins$`), []string{"token", "session.token", "url"}},
 	{"POST", regexp.MustCompile(`^/v1/sign-ins/\w+/(enrollment/confirm|enrollment/skip|verify)$`), []string{"session.token"}},
 	{"POST", regexp.MustCompile(`^/v1/sign-ins/\w+/enrollment$`), []string{"key", "otpauth_uri", "qr_png"}},
 	{"POST", regexp.MustCompile(`^/v1/account/factors/totp$`), []string{"key", "otpauth_uri", "qr_png"}},
@@ -40,7 +40,7 @@ var shownOnce = []struct {
 }
 
 // typedFields are the fields of requests that hold a secret.
-var typedFields = []string{"password", "again", "code", "recovery_code", "phone"}
+var typedFields = []string{"password", "again", "code", "recovery_code", "phone", "ticket"}
 
 // sees takes note of a request and its answer.
 func (w *witness) sees(req *http.Request, a sut.Answer) {
@@ -71,6 +71,7 @@ func (w *witness) sees(req *http.Request, a sut.Answer) {
 	}
 	if kind == "page" {
 		w.page(req.URL.Path, string(a.Body))
+		w.doorPage(req.URL.Path, a)
 	}
 	var body map[string]any
 	if json.Unmarshal(a.Body, &body) != nil {
@@ -108,8 +109,10 @@ func (w *witness) page(path, body string) {
 
 // flat is a path without the token that may stand in it.
 func flat(path string) string {
-	if strings.HasPrefix(path, "/welcome/") {
-		return "/welcome/…"
+	for _, to := range []string{"/welcome/", doorPath} {
+		if strings.HasPrefix(path, to) {
+			return to + "…"
+		}
 	}
 	return path
 }
@@ -150,6 +153,10 @@ func (w *witness) types(req *http.Request, status int) {
 			w.phone(value)
 		case name == "recovery_code":
 			w.recovery(value)
+		case name == "code" && strings.HasSuffix(req.URL.Path, "/redeem"):
+			w.h.hides("a typed code of the door", value) // no guess finds it by its hash
+		case name == "ticket":
+			w.h.hides("a typed ticket", value)
 		case name == "code":
 			w.h.hidesGuessable("a typed code", strings.TrimSpace(value))
 		default:
@@ -173,12 +180,15 @@ func (w *witness) shown(field string, body map[string]any) {
 			w.recovery(c.(string), standsIn(w.last))
 		}
 	case string:
-		switch field {
-		case "key":
+		_, ticket, door := strings.Cut(v, doorPath)
+		switch {
+		case field == "key":
 			w.key(v, w.last)
-		case "url", "password_link.url":
+		case field == "url" && door:
+			w.token("the ticket of "+w.last, ticket, w.last)
+		case field == "url", field == "password_link.url":
 			w.link(v, w.last)
-		case "otpauth_uri", "qr_png": // the same until it is confirmed
+		case field == "otpauth_uri", field == "qr_png": // the same until it is confirmed
 			w.h.hides("the "+field+" of an enrolment", v, standsIn(w.last))
 		default:
 			w.token("the "+field+" of "+w.last, v, w.last)

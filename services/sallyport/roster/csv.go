@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -48,13 +49,18 @@ func truth(of func(*line) **bool) func(*line, string) bool {
 	}
 }
 
-// ParseHeader reads the first record of CSV, or says all that is wrong with it.
+// ParseHeader reads the first record of CSV, or says all that is wrong with it. Where it names no column that must be
+// there it is a person or another file altogether, and no word of it is said.
 func ParseHeader(record []string) ([]string, []Problem) {
+	must := []string{"email", "name", "audience"}
+	if !slices.ContainsFunc(record, func(cell string) bool { return slices.Contains(must, columnOf(cell)) }) {
+		return nil, []Problem{{"", Malformed, "The first line must be the header, with email, name and audience."}}
+	}
 	var wrong []Problem
 	seen := make(map[string]bool, len(record))
 	out := make([]string, 0, len(record))
 	for _, cell := range record {
-		name := strings.ToLower(strings.TrimSpace(cell))
+		name := columnOf(cell)
 		shown := shown(name)
 		switch {
 		case seen[name]:
@@ -62,18 +68,20 @@ func ParseHeader(record []string) ([]string, []Problem) {
 		case secrets[name]:
 			wrong = append(wrong, Problem{shown, Secret, "CSV carries people alone; passwords and factors come as JSON Lines."})
 		case columns[name] == nil:
-			wrong = append(wrong, Problem{shown, Unknown, "There is no column of this name; the first line must be the header."})
+			wrong = append(wrong, Problem{shown, Unknown, "There is no column of this name."})
 		}
 		seen[name] = true
 		out = append(out, name)
 	}
-	for _, must := range []string{"email", "name", "audience"} {
-		if !seen[must] {
-			wrong = append(wrong, Problem{must, Invalid, "This column is missing."})
+	for _, name := range must {
+		if !seen[name] {
+			wrong = append(wrong, Problem{name, Invalid, "This column is missing."})
 		}
 	}
 	return out, wrong
 }
+
+func columnOf(cell string) string { return strings.ToLower(strings.TrimSpace(cell)) }
 
 // ParseRecord reads one record of CSV under a header.
 func ParseRecord(header, record []string) (Person, []Problem) {

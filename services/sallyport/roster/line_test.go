@@ -162,8 +162,9 @@ func TestB40ImportFileIsReadLineByLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"email,name\na@x.test,A\n":                               "1 audience/invalid",
 		"email,name,audience,Email\n":                            "1 email/duplicate_field",
-		"a@x.test,A,internal\n":                                  "1 a@x.test/unknown_field",
-		"[{}]":                                                   "1 [{}]/unknown_field",
+		"email,name,audience,nick\n":                             "1 nick/unknown_field",
+		"a@x.test,A,internal\n":                                  "1 /malformed", // no header: no word of it is said
+		"[{}]":                                                   "1 /malformed",
 		"email,name,audience,phone\n":                            "1 phone/secret_in_csv",
 		"email,name,audience\na@x.test,A\n":                      "2 /malformed",
 		"email,name,audience\na@x.test,\"A,internal\n":           "2 /malformed",
