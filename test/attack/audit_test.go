@@ -37,10 +37,10 @@ type expected struct {
 	ofFirst, ofRepeat bool
 }
 
-// TestI7WithoutTheAuditLogNothingIsAcknowledged has an admin, a user and the portal change what matters while policy-svc is gone, and
-// while it answers but cannot write its log. Nobody is told that it was done. When the log is back, whatever took effect
-// is in it, once, with who, whom, why and the request; and what is asked again works, and is in the log when it is
-// answered.
+// TestI7WithoutTheAuditLogNothingIsAcknowledged has an admin, a user and the portal change what matters while policy-svc
+// is gone, and while it answers but cannot write its log. Nobody is told that it was done. When the log is back, whatever
+// took effect is in it, once, with who, whom, why and the request; and what is asked again works, and is in the log when
+// it is answered.
 func TestI7WithoutTheAuditLogNothingIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	h := openHouse(t, map[string]string{"PASSWORD_LIMIT_ACCOUNT": "10/10m"})
