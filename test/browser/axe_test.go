@@ -27,13 +27,12 @@ const (
 	contrast = `{type: "rule", values: ["color-contrast"]}`
 )
 
-// axe runs axe-core on the page as it is, in light, and where it is wide in dark too: colours are the same on a phone. It
-// needs scripts in the page's world, so pages without JavaScript are judged by their twin with it.
+// axed are the pages that axe has judged in this run: each page needs that once, whoever comes by.
+var axed sync.Map
+
+// axe runs axe-core on the page as it is, in light, and where it is wide in dark too: colours are the same on a phone.
 func (v *visitor) axe(page string) {
 	v.t.Helper()
-	if !v.scene.scripts {
-		return
-	}
 	source, err := axeSource()
 	if err != nil {
 		v.t.Fatal(err)

@@ -51,28 +51,20 @@ func (v *visitor) lookAtPage() {
 	}
 	v.checkNames(complain)
 	which := about.Path + " (" + about.Title + ", " + about.Heading + ")"
-	if _, judged := judged.LoadOrStore(judgement{which, v.scene.scripts}, true); judged {
-		return
+	judged := true // without JavaScript by its twin with it: axe needs scripts in the page's world
+	if v.scene.scripts {
+		_, judged = axed.LoadOrStore(which, true)
 	}
 	for _, s := range []size{small, phone, desktop} {
 		v.resize(s)
 		if over := ask[int](v, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 			complain("at %d px it scrolls sideways, by %d px", s.width, over)
 		}
-		if s != small {
+		if s != small && !judged {
 			v.axe(which)
 		}
 	}
 }
-
-// judgement is of a page as a whole, which is the same for whoever comes by: with its scripts or without.
-type judgement struct {
-	page    string
-	scripts bool
-}
-
-// judged are the judgements that this run has passed: each is a matter of many looks, and one is enough.
-var judged sync.Map
 
 // named are the roles that mean nothing to a screen reader without a name.
 var named = []string{"textbox", "button", "link", "image", "DisclosureTriangle", "heading", "checkbox", "radio", "combobox", "searchbox", "navigation", "RootWebArea"}

@@ -76,6 +76,9 @@ func run(ctx context.Context, only string, list bool, out string) error {
 			fmt.Println(indent(r.output))
 		}
 	}
+	if len(results) == 0 {
+		return fmt.Errorf("no guard's name matches %q", only)
+	}
 	if out != "" {
 		if err := insert(filepath.Join(top, out), table(results)); err != nil {
 			return err
