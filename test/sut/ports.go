@@ -29,10 +29,10 @@ func (p ports) flags(data string) []string {
 
 // FreeAddrs returns loopback addresses that nobody listens on, and that no other test gets while this test process
 // lives: a product that is stopped for a moment finds its ports free again. They lie below the range from which
-// systems take the ports of outgoing connections.
+// systems take the ports of outgoing connections, and above 10080, the last one that Chromium refuses (net::ERR_UNSAFE_PORT).
 func FreeAddrs(tb testing.TB, n int) []string {
 	tb.Helper()
-	const lowest, highest = 10_000, 32_000
+	const lowest, highest = 10_081, 32_000
 	var out []string
 	for tries := 0; len(out) < n; tries++ {
 		if tries > 1000 {
