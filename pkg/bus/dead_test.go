@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,6 +106,61 @@ func TestPoisonIsDeadAndSlowsNobody(t *testing.T) {
 	if some, err := b.DeadLetters(t.Context(), 2); err != nil || len(some) != 2 || some[0].Sequence >= some[1].Sequence {
 		t.Errorf("%+v, %v", some, err)
 	}
+}
+
+// Poison that cannot be written to the dead letters stays where it is, and comes again: nothing is thrown away unseen.
+func TestPoisonWaitsForItsLetter(t *testing.T) {
+	s := serve(t)
+	var log lines
+	b := s.connect(contract.SMSDispatcher, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	st, err := b.js.Stream(t.Context(), string(contract.StreamDead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := st.CachedInfo().Config
+	full.MaxMsgSize = 1 // no letter fits
+	if _, err := b.js.UpdateStream(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	poison := &nats.Msg{Subject: contract.ChallengeRequested.Subject, Data: []byte("poison"), Header: nats.Header{contract.HeaderVersion: {contract.Version}}}
+	if _, err := b.js.PublishMsg(t.Context(), poison); err != nil {
+		t.Fatal(err)
+	}
+	got := consume(t, b, nil)
+	if err := Publish(t.Context(), b, contract.ChallengeRequested, "good", contract.ChallengeRequest{Challenge: "good"}); err != nil {
+		t.Fatal(err)
+	}
+	<-got
+	eventually(t, 10*time.Second, "the letter is refused", func() bool { return log.have("dead letter not written") })
+	eventually(t, 10*time.Second, "what is good is gone", func() bool { return messages(t, b, contract.StreamJobs) <= 1 })
+	if jobs, letters := messages(t, b, contract.StreamJobs), messages(t, b, contract.StreamDead); jobs != 1 || letters != 0 {
+		t.Errorf("%d jobs and %d dead letters, want the poison and none", jobs, letters)
+	}
+	if _, err := b.js.UpdateStream(t.Context(), st.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	if l := lying(t, b, 1)[0]; string(l.Data) != "poison" || l.Deliveries == "1" {
+		t.Errorf("%q after %s deliveries", l.Data, l.Deliveries)
+	}
+	eventually(t, 10*time.Second, "the poison is gone", func() bool { return messages(t, b, contract.StreamJobs) == 0 })
+}
+
+// lines is a log that a test looks at while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) have(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
 }
 
 // What is too large for a stream is refused to its publisher. Where somebody has configured a stream to take it, it dies

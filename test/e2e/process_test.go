@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -106,12 +108,13 @@ func TestStartSaysWhatIsMissing(t *testing.T) {
 			status int
 			says   string
 		}{
-			"NATS does not answer":      {map[string]string{"NATS_URL": "nats://" + nobody}, 1, nobody},
-			"the store does not answer": {map[string]string{"MONGODB_URI": "mongodb://" + nobody}, 1, nobody},
-			"no key file":               {map[string]string{"KEYSET_FILE": "/nowhere/key.json"}, 2, "KEYSET_FILE"},
-			"a key that all can read":   {map[string]string{"KEYSET_FILE": loose}, 2, "KEYSET_FILE"},
-			"an empty key file":         {map[string]string{"KEYSET_FILE": empty}, 2, "KEYSET_FILE"},
-			"its ops port is in use":    {map[string]string{"OPS_ADDR": taken.Addr().String()}, 1, taken.Addr().String()},
+			"a key that anybody can guess": {map[string]string{"KEYSET_FILE": guessable(t, s.Env(name)["KEYSET_FILE"])}, 2, "is not random"},
+			"NATS does not answer":         {map[string]string{"NATS_URL": "nats://" + nobody}, 1, nobody},
+			"the store does not answer":    {map[string]string{"MONGODB_URI": "mongodb://" + nobody}, 1, nobody},
+			"no key file":                  {map[string]string{"KEYSET_FILE": "/nowhere/key.json"}, 2, "KEYSET_FILE"},
+			"a key that all can read":      {map[string]string{"KEYSET_FILE": loose}, 2, "KEYSET_FILE"},
+			"an empty key file":            {map[string]string{"KEYSET_FILE": empty}, 2, "KEYSET_FILE"},
+			"its ops port is in use":       {map[string]string{"OPS_ADDR": taken.Addr().String()}, 1, taken.Addr().String()},
 		} {
 			begun := time.Now()
 			if said := exits(t, c.status, name, with(name, c.change)); !strings.Contains(said, c.says) {
@@ -137,6 +140,22 @@ func TestStartSaysWhatIsMissing(t *testing.T) {
 	second.Terminate()
 	// A new installation without portals says so, and lets nobody in.
 	sut.Expect(t, s.Do("POST", "/v1/sign-ins", "", sut.Credentials(agent)), 404, "not_found")
+}
+
+// guessable is a copy of a key file whose keys are all zeros.
+func guessable(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), filepath.Base(file))
+	zeros := base64.StdEncoding.EncodeToString(append([]byte{0x1a, 32}, make([]byte, 32)...)) // as the field of an AesGcmKey
+	raw = regexp.MustCompile(`("value": *")[^"]+`).ReplaceAll(raw, []byte("${1}"+zeros))
+	if err := os.WriteFile(out, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestUpRefusesWhatIsNotSafe: the demo's passwords are known to all, and the embedded parts ask for none.

@@ -278,6 +278,39 @@ func TestACodeServesNothingElse(t *testing.T) {
 	}
 }
 
+// A code is looked at while it is open and young, no newer text has taken its place, and its number is still the person's.
+// Anything else is refused before it is compared: nobody learns what it was, and no guess is used up on it.
+func TestWhenACodeMayBeTyped(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		change func(*challenge, *person)
+		dead   bool
+	}{
+		"a code that was just sent": {func(*challenge, *person) {}, false},
+		"its last moment":           {func(c *challenge, _ *person) { c.ExpiresAt = now.Add(time.Millisecond) }, false},
+		"the moment it expires":     {func(c *challenge, _ *person) { c.ExpiresAt = now }, true},
+		"long after":                {func(c *challenge, _ *person) { c.ExpiresAt = now.Add(-time.Hour) }, true},
+		"typed before":              {func(c *challenge, _ *person) { c.Closed = closedVerified }, true},
+		"closed":                    {func(c *challenge, _ *person) { c.Closed = closedExpired }, true},
+		"a newer text": {func(_ *challenge, p *person) {
+			p.Sends.Recent = append(p.Sends.Recent, sent{Challenge: "c2", Flow: "f1"})
+		}, true},
+		"a newer text of another sign-in": {func(_ *challenge, p *person) {
+			p.Sends.Recent = append(p.Sends.Recent, sent{Challenge: "c2", Flow: "f2"})
+		}, false},
+		"no number any more":              {func(_ *challenge, p *person) { p.Active = nil }, true},
+		"another number":                  {func(_ *challenge, p *person) { p.Active = &number{Ref: "enrol-2"} }, true},
+		"a number that is being enrolled": {func(c *challenge, _ *person) { c.Purpose = contract.ForEnrolment }, true},
+	} {
+		sms := challenge{ID: "c1", Flow: "f1", Purpose: contract.ForSignIn, Ref: "enrol-1", Closed: stillOpen, ExpiresAt: now.Add(codeLife)}
+		who := person{Active: &number{Ref: "enrol-1"}, Sends: sends{Recent: []sent{{Challenge: "c1", Flow: "f1"}}}}
+		c.change(&sms, &who)
+		if err := alive(sms, who, now); c.dead != (contract.CodeOf(err) == contract.Expired) || !c.dead && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAnExpiredCodeIsRefusedAndErased(t *testing.T) {
 	w := newWorld(t)
 	w.start()

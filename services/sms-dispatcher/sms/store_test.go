@@ -108,3 +108,21 @@ func TestATypedCodeIsDueAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A code that runs out while it is compared, as another replica's clock may say, is not taken.
+func TestAnExpiredCodeIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	ctx, now := t.Context(), asKept(w.Clock.Now())
+	c, err := w.records.open(ctx, challenge{ID: "c1", Portal: "northwind", User: "u1", State: queued, CreatedAt: now, ExpiresAt: now.Add(codeLife), Due: now.Add(grace)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{codeLife, codeLife + time.Hour} {
+		if ok, err := w.records.claim(ctx, c, "late", now.Add(after)); err != nil || ok {
+			t.Errorf("%v after it was made: taken %t, %v", after, ok, err)
+		}
+	}
+	if ok, err := w.records.claim(ctx, c, "in time", now.Add(codeLife-time.Millisecond)); err != nil || !ok {
+		t.Errorf("in its last moment: taken %t, %v", ok, err)
+	}
+}
