@@ -260,10 +260,20 @@ func TestLoadRefusesByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	nameless := strings.Replace(string(good), `"service": "totp-svc",`, "", 1)
-	short := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GhAAAAAAAAAAAAAAAAAAAAAA","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
-	zero := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}}`
-	one := `{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"GiAAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}`
-	double := `{"service":"totp-svc","store":{"primaryKeyId":1,"key":[` + one + "," + one + `]}}`
+	// both is a key file whose two keysets hold such keys, and are good otherwise.
+	both := func(values ...string) string {
+		var all []string
+		for _, value := range values {
+			all = append(all, `{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.AesGcmKey","value":"`+value+`","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}`)
+		}
+		set := `{"primaryKeyId":1,"key":[` + strings.Join(all, ",") + `]}`
+		return `{"service":"totp-svc","store":` + set + `,"bus":` + set + `}`
+	}
+	const (
+		random = "GiCfV1lkpvLjnDX0S3Tk1v7nH1H0c3bqYb8m2uQe5oXwZA=="
+		zeros  = "GiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
+		half   = "GhCfV1lkpvLjnDX0S3Tk1v7n"
+	)
 	for name, c := range map[string]struct {
 		body string
 		mode os.FileMode
@@ -276,12 +286,12 @@ func TestLoadRefusesByName(t *testing.T) {
 		"another service": {string(other), 0o600, "belongs to sms-dispatcher, not totp-svc"},
 		"no service":      {nameless, 0o600, "names no service"},
 		"weak type":       {weak, 0o600, "not a 256-bit AEAD key"},
-		"short":           {short, 0o600, "256 bits"},
-		"zero":            {zero, 0o600, "not random"},
+		"short":           {both(half), 0o600, "256 bits"},
+		"zero":            {both(zeros), 0o600, "not random"},
 		"disabled":        {strings.Replace(string(good), `"ENABLED"`, `"DISABLED"`, 1), 0o600, "is not enabled"},
 		"no such primary": {regexp.MustCompile(`"primaryKeyId": *\d+`).ReplaceAllString(string(good), `"primaryKeyId": 7`), 0o600, "key 7 is to seal, but it is not there"},
 		"no ids":          {strings.Replace(string(good), `"TINK"`, `"RAW"`, 1), 0o600, "does not put its id"},
-		"two of one id":   {double, 0o600, "there are two keys 1"},
+		"two of one id":   {both(random, random), 0o600, "there are two keys 1"},
 		"bad name of KMS": {strings.Replace(string(good), `"service": "totp-svc",`, `"service": "totp-svc", "kms": "alias/x",`, 1), 0o600, "names no key of AWS KMS"},
 	} {
 		path := filepath.Join(dir, "k")
@@ -299,5 +309,12 @@ func TestLoadRefusesByName(t *testing.T) {
 		if _, err := Load(path, contract.TOTP); err == nil {
 			t.Errorf("%q loaded", path)
 		}
+	}
+	one := filepath.Join(dir, "one")
+	if err := os.WriteFile(one, []byte(both(random)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(one, contract.TOTP); err != nil {
+		t.Errorf("a good key: %v", err)
 	}
 }

@@ -157,7 +157,7 @@ var edgeGuards = []guard{
 		File: "pkg/seal/file.go", Old: `			err = check(c.sets[name])
 `, New: `			err = nil
 `,
-		Package: e2ePackage, Test: "TestStartSaysWhatIsMissing",
+		Package: sealPackage, Test: "TestLoadRefusesByName",
 	},
 	{
 		Name: "service: no start without keys", Keeps: "a key file that is missing, weak or a stranger's is named, and nothing runs",
