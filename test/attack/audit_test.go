@@ -24,52 +24,64 @@ type entry struct {
 type deed struct {
 	what, method, path, token string
 	body                      any
-	again                     int // the status that it has then
+	arrives                   string // the address of who comes from the provider instead
+	again                     int    // the status that it has then
 	entries                   []expected
 
 	first sut.Answer
 }
 
-// expected is what the log has of a deed. Without a user it is about whoever came of it.
+// expected is what the log has of a deed. Without a user it is about whoever came of it, who also did it if nobody is
+// named.
 type expected struct {
 	action            contract.AuditAction
 	actor, user, why  string
 	ofFirst, ofRepeat bool
 }
 
-// TestI7WithoutTheAuditLogNothingIsAcknowledged has an admin, a user and the portal change what matters while policy-svc
+// try does it.
+func (d deed) try(t *testing.T, h *house, v *voucher) sut.Answer {
+	t.Helper()
+	if d.arrives != "" {
+		return v.arrives(t, d.arrives)
+	}
+	return h.call(t, d.method, d.path, d.token, d.body)
+}
+
+// TestI7WithoutTheAuditLogNothingIsAcknowledged has an admin, a user, the portal and a sign-in provider change what matters while policy-svc
 // is gone, and while it answers but cannot write its log. Nobody is told that it was done. When the log is back, whatever
 // took effect is in it, once, with who, whom, why and the request; and what is asked again works, and is in the log when
 // it is answered.
 func TestI7WithoutTheAuditLogNothingIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	h := openHouse(t, map[string]string{"PASSWORD_LIMIT_ACCOUNT": "10/10m"})
+	v := h.trust(t)
 	admin := &person{h: h, user: adaID, email: ada}
 	master := admin.enrol(t)
 	key := h.portalKey(t)
 	for _, out := range []struct {
-		what, code string
-		lose       func() (back func())
+		what, code, page string
+		lose             func() (back func())
 	}{
-		{"policy-svc is gone", unavailable, func() func() {
+		{"policy-svc is gone", unavailable, unavailable, func() func() {
 			h.stop("policy")
 			return func() { h.start("policy") }
 		}},
-		{"the log cannot be written", "internal", func() func() { return h.mute(t, master) }},
+		{"the log cannot be written", "internal", "500", func() func() { return h.mute(t, master) }},
 	} {
 		deeds := h.deeds(t, admin, master, key)
 		h.known(t, master)
 		back := out.lose()
 		for i := range deeds {
 			d := &deeds[i]
-			d.first = h.call(t, d.method, d.path, d.token, d.body)
-			if code := d.first.Problem().Code; !oneOf(code, unavailable, out.code) {
+			d.first = d.try(t, h, v)
+			if !oneOf(verdict(d.first), unavailable, out.code, out.page) {
 				t.Errorf("%s: %s: %s; want %s", out.what, d.what, d.first, out.code)
 			}
 		}
 		back()
 		for _, d := range deeds {
-			d.inTheLog(t, h, master, out.what)
+			d.inTheLog(t, h, v, master, out.what)
 		}
 	}
 }
@@ -77,7 +89,9 @@ func TestI7WithoutTheAuditLogNothingIsAcknowledged(t *testing.T) {
 // deeds are one of each kind, on people of their own; key is the portal's.
 func (h *house) deeds(t *testing.T, admin *person, master string, key portalKey) []deed {
 	t.Helper()
-	newcomer, visitor := fmt.Sprintf("n%d@attack.test", h.names.Add(1)), fmt.Sprintf("v%d@attack.test", h.names.Add(1))
+	named := func(letter string) string { return fmt.Sprintf("%s%d@attack.test", letter, h.names.Add(1)) }
+	newcomer, visitor, vouched, awaited := named("n"), named("v"), named("f"), named("e")
+	awaitedID := sut.Want[invitation](t, http.StatusCreated, h.post(t, "/v1/admin/users", master, map[string]any{"email": awaited, "name": "Elif Expected", "audience": "internal", "federated": true})).ID
 	people := h.add(t, contract.Internal, 6)
 	married, forgetful, away, locked, left, own := people[0], people[1], people[2], people[3], people[4], people[5]
 	owns := own.enrol(t)
@@ -96,6 +110,14 @@ func (h *house) deeds(t *testing.T, admin *person, master string, key portalKey)
 			what: "whom the portal sends for the first time", method: "POST", path: "/v1/sign-ins", token: key.word, again: http.StatusCreated,
 			body:    map[string]any{"user": map[string]string{"id": visitor, "email": visitor, "audience": "internal"}},
 			entries: []expected{{contract.AuditUserCreated, "api-key:" + key.id, "", "first sign-in through the portal", true, false}},
+		},
+		{
+			what: "whom the provider sends for the first time", arrives: vouched, again: http.StatusSeeOther,
+			entries: []expected{{contract.AuditUserCreated, "", "", "first sign-in with Echo", true, false}},
+		},
+		{
+			what: "an account that becomes the provider's", arrives: awaited, again: http.StatusSeeOther,
+			entries: []expected{{contract.AuditUserChanged, awaitedID, awaitedID, "first sign-in with Echo", true, false}},
 		},
 		{
 			what: "a change of an account", method: "PATCH", path: of(married), token: master, again: http.StatusOK,
@@ -130,13 +152,13 @@ func (h *house) deeds(t *testing.T, admin *person, master string, key portalKey)
 }
 
 // inTheLog does it again, and compares what the log has of both.
-func (d deed) inTheLog(t *testing.T, h *house, master, lost string) {
+func (d deed) inTheLog(t *testing.T, h *house, v *voucher, master, lost string) {
 	t.Helper()
 	what := lost + ": " + d.what
-	again := h.call(t, d.method, d.path, d.token, d.body)
+	again := d.try(t, h, v)
 	asked := map[string]bool{d.first.Header.Get("X-Request-Id"): true, again.Header.Get("X-Request-Id"): true}
-	for begun := time.Now(); again.Is(http.StatusServiceUnavailable, unavailable) && time.Since(begun) < 10*time.Second; {
-		again = h.call(t, d.method, d.path, d.token, d.body)
+	for begun := time.Now(); verdict(again) == unavailable && time.Since(begun) < 10*time.Second; {
+		again = d.try(t, h, v)
 		asked[again.Header.Get("X-Request-Id")] = true
 	}
 	if again.Status != d.again {
@@ -151,9 +173,13 @@ func (d deed) inTheLog(t *testing.T, h *house, master, lost string) {
 				if want.user == "" && !asked[e.Request] {
 					continue
 				}
-				same := e.Actor == want.actor && e.User != "" && (e.User == want.user || want.user == "") && e.Reason == want.why
+				by := want.actor
+				if by == "" {
+					by = e.User
+				}
+				same := e.Actor == by && e.User != "" && (e.User == want.user || want.user == "") && e.Reason == want.why
 				if byRequest[e.Request]++; !asked[e.Request] || byRequest[e.Request] > 1 || !same {
-					t.Errorf("%s: the log has %+v, of its request number %d; want one of %s, who said %q", name, e, byRequest[e.Request], want.actor, want.why)
+					t.Errorf("%s: the log has %+v, of its request number %d; want one of %s, who said %q", name, e, byRequest[e.Request], by, want.why)
 				}
 			}
 			ofFirst = byRequest[first]
@@ -175,13 +201,19 @@ func (d deed) inTheLog(t *testing.T, h *house, master, lost string) {
 // portalKey is an API key, and the id by which the log knows it.
 type portalKey struct{ id, word string }
 
-func (h *house) portalKey(t *testing.T) portalKey {
+// office is what an operator's commands work with.
+func (h *house) office(t *testing.T) *gateway.Office {
 	t.Helper()
 	office, err := gateway.OpenOffice(t.Context(), h.store(contract.AuthGateway), h.Clock, h.bases[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	word, made, err := office.CreateAPIKey(t.Context(), gateway.DemoPortal, "portal", "portal", "test")
+	return office
+}
+
+func (h *house) portalKey(t *testing.T) portalKey {
+	t.Helper()
+	word, made, err := h.office(t).CreateAPIKey(t.Context(), gateway.DemoPortal, "portal", "portal", "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -312,6 +312,22 @@ func (h *house) submit(t testing.TB, p pages) sut.Answer {
 	return a
 }
 
+// visit opens a page at the next gateway, with a browser's cookies.
+func (h *house) visit(t testing.TB, path, cookies string) sut.Answer {
+	n, door := h.gate()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, h.bases[n]+path, nil)
+	if err != nil {
+		t.Errorf("%s: %v", path, err)
+		return sut.Answer{}
+	}
+	req.Header.Set("Cookie", cookies)
+	a, err := door.Send(req)
+	if err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+	return a
+}
+
 // atOnce does something from many goroutines at the same moment.
 func atOnce(n int, do func(i int)) {
 	var begin, done sync.WaitGroup
