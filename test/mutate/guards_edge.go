@@ -166,7 +166,7 @@ var edgeGuards = []guard{
 	if s.MongoDBName`, New: `		_ = config.Error{}
 	}
 	if s.MongoDBName`,
-		Package: e2ePackage, Test: "TestStartSaysWhatIsMissing",
+		Package: "./pkg/service", Test: "TestOpenNamesWhatIsMissing",
 	},
 	{
 		Name: "gateway: nobody frames a page", Keeps: "no click is stolen by a page that shows ours within its own",
@@ -193,6 +193,12 @@ var edgeGuards = []guard{
 		Name: "gateway: a reset ends sessions, whoever asked for it", Keeps: "a gateway that dies on the way leaves no session of a factor that was reset",
 		File: gatewayDir + "service.go", Old: `return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At, d.Message.Keep)`, New: `return nil`,
 		Package: attackPackage, Test: "TestRule12AResetEndsSessionsWhoeverAskedForIt",
+	},
+	{
+		Name: "federation: a newcomer is in the log first", Keeps: "nobody whom a provider sends has an account of which the audit log does not know",
+		File: gatewayDir + "federated_account.go", Old: `return u, f.desk.audited(ctx, entry)`, New: `_ = entry
+	return u, nil`,
+		Package: attackPackage, Test: "TestI7WithoutTheAuditLogNothingIsAcknowledged",
 	},
 	{
 		Name: "bus: a dead letter is written first", Keeps: "poison is thrown away only when it can be looked at",
