@@ -217,9 +217,10 @@ func TestRule10AnswersTellNobodyApart(t *testing.T) {
 	}
 }
 
-// TestRule10TimeTellsNobodyApart measures two times a thousand sign-ins, in turn: at an address that
-// has an account, and at one that has none. Student would not tell them apart (Welch's t), or it is by less than a
-// twentieth of what a refusal takes. That both would be seen, a large difference and a small one, is looked at as well.
+// TestRule10TimeTellsNobodyApart measures two times a thousand sign-ins, in turn: at an address that has an account (with a
+// wrong password, disabled, invited, or federated), and at one that has none. Student would not tell them apart (Welch's t),
+// or it is by less than a twentieth of what a refusal takes. That both would be seen, a large difference and a small one, is
+// looked at as well.
 func TestRule10TimeTellsNobodyApart(t *testing.T) {
 	t.Parallel()
 	// A hash costs little enough here for everything else to show beside it.
@@ -229,7 +230,13 @@ func TestRule10TimeTellsNobodyApart(t *testing.T) {
 	_, master := p.EnrolTOTP(ada)
 	people := populations(t, p, master)
 	took := func(who population) float64 {
-		a, err := p.Try(t.Context(), "POST", "/v1/sign-ins", "", map[string]string{"email": who.email, "password": who.password})
+		var a sut.Answer
+		var err error
+		for range 3 { // a busy machine may have no time, whoever it is
+			if a, err = p.Try(t.Context(), "POST", "/v1/sign-ins", "", map[string]string{"email": who.email, "password": who.password}); !a.Is(http.StatusServiceUnavailable, unavailable) {
+				break
+			}
+		}
 		if err != nil || a.Status != http.StatusUnauthorized && a.Status != http.StatusUnprocessableEntity {
 			t.Errorf("%s (%v)", a, err)
 		}
@@ -286,18 +293,14 @@ func TestRule10TimeTellsNobodyApart(t *testing.T) {
 			t.Error("8 % more are not told apart on this machine: nothing here means anything")
 		}
 	}
-	for i, pair := range []struct {
-		a, b population
-		n    int
-	}{
-		{people[0], people[1], 1000}, {people[0], people[2], 250}, {people[0], people[5], 250}, {people[0], people[6], 250},
-	} {
+	const each = 1000
+	for i, pair := range []struct{ a, b population }{{people[0], people[1]}, {people[0], people[2]}, {people[0], people[5]}, {people[0], people[6]}} {
 		// Noise can make a difference once; a difference that is there is there each time, in the same direction.
 		var found []string
 		sign := 0.0
 		var all []float64
 		for range 3 {
-			x, y := measure(pair.a, pair.b, pair.n)
+			x, y := measure(pair.a, pair.b, each)
 			d, w := apart(x, y)
 			all = append(all, x...)
 			found = append(found, fmt.Sprintf("%+.1f %% (t = %.1f)", 100*d, w))
