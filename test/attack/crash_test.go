@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"sallyport/pkg/bus"
-	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
 	"sallyport/test/sut"
 )
@@ -119,26 +117,4 @@ func TestRule08ACrashGivesNothingBack(t *testing.T) {
 	}
 	p.Advance(time.Hour)
 	p.SignInTOTP(agent, key)
-}
-
-// TestRule12AResetEndsSessionsWhoeverAskedForIt: a gateway asks for a reset and is no more when the answer comes. The
-// sessions of before are dead all the same, on every gateway; those of others live.
-func TestRule12AResetEndsSessionsWhoeverAskedForIt(t *testing.T) {
-	t.Parallel()
-	h := openHouse(t, nil)
-	people := h.add(t, contract.Internal, 2)
-	stolen, theirs := people[0].enrol(t), people[1].enrol(t)
-	h.known(t, stolen)
-	h.known(t, theirs)
-	h.Clock.Add(time.Second)
-	reset := contract.ResetRequest{Account: people[0].account(), Reset: "half-done", Actor: "recovery", Cause: contract.ResetByRecovery, Reason: "recovery code used"}
-	if _, err := bus.Request(t.Context(), h.Bus(contract.AuthGateway), contract.PolicyReset, reset); err != nil {
-		t.Fatal(err)
-	}
-	for n, door := range h.doors {
-		sut.Eventually(t, hearsWithin, "the session of before is dead", func() bool { return door.Who(stolen).Status == http.StatusUnauthorized })
-		if a := door.Who(theirs); a.Status != http.StatusOK {
-			t.Errorf("gateway %d: somebody else's session: %s", n+1, a)
-		}
-	}
 }

@@ -182,7 +182,7 @@ var edgeGuards = []guard{
 		Name: "gateway: a new factor ends the other sessions", Keeps: "who came in before with the password alone is out",
 		File: gatewayDir + "enrolment.go", Old: `	return f.sessions.endOthers(ctx, n.who, keep)`, New: `	_ = keep
 	return nil`,
-		Package: attackPackage, Test: "TestRule12OldSessionsDieWithEachChange",
+		Package: attackPackage, Test: "TestRule12ANewFactorEndsTheOtherSessions",
 	},
 	{
 		Name: "gateway: a recovery ends every session", Keeps: "who was let in by the lost factor is out before the answer",
