@@ -217,6 +217,7 @@ func TestRequestsThatAreNoneOfOurs(t *testing.T) {
 		"a form":                 {"POST", "/v1/sign-ins", "application/x-www-form-urlencoded", "email=agent@demo.test&password=" + secret, []int{415}},
 		"plain text":             {"POST", "/v1/sign-ins", "text/plain", `{"email":"agent@demo.test","password":"` + secret + `"}`, []int{415}},
 		"larger than 16 KiB":     {"POST", "/v1/sign-ins", "application/json", `{"email":"agent@demo.test","password":"` + strings.Repeat("a", 17<<10) + `"}`, []int{413}},
+		"a form over 16 KiB":     {"POST", "/sign-in", "application/x-www-form-urlencoded", "email=agent@demo.test&password=" + strings.Repeat("a", 17<<10), []int{413}},
 		"a long password":        {"POST", "/v1/sign-ins", "application/json", `{"email":"agent@demo.test","password":"` + strings.Repeat("a", 4<<10) + `"}`, []int{422}},
 		"a long address":         {"POST", "/v1/sign-ins", "application/json", `{"email":"` + strings.Repeat("a", 4<<10) + `@demo.test","password":"x"}`, []int{422}},
 		"a long code":            {"POST", s.Path("/verify"), "application/json", `{"code":"` + strings.Repeat("1", 1000) + `"}`, []int{422}},

@@ -176,7 +176,7 @@ var edgeGuards = []guard{
 	{
 		Name: "gateway: a body has 16 KiB at most", Keeps: "nobody uses up memory with what is no request of ours",
 		File: gatewayDir + "service.go", Old: `BodyLimit: maxBody,`, New: `BodyLimit: 64 * maxBody,`,
-		Package: attackPackage, Test: "TestRule17BodiesThatDoNotFit",
+		Package: e2ePackage, Test: "TestRequestsThatAreNoneOfOurs",
 	},
 	{
 		Name: "gateway: a new factor ends the other sessions", Keeps: "who came in before with the password alone is out",
