@@ -73,13 +73,13 @@ func (r *report) capacityTables() string {
 		row(append(cells, millis(o.Each.sum(figCPU)-o.Each[figCPU+partSNS]))...)
 	}
 	say("\n### What one operation asks of the others\n")
-	table("operation", "commands to the store: gateway", "policy", "totp", "sms", "all", "calls on the bus", "events consumed", "bytes between services and NATS", "and the store", "audit entries")
+	table("operation", "commands to the store: gateway", "policy", "totp", "sms", "all", "of these writes", "calls on the bus", "events consumed", "bytes between services and NATS", "and the store", "audit entries")
 	for _, o := range c.Operations {
 		cells := []string{o.Name}
 		for _, s := range []contract.Service{contract.AuthGateway, contract.Policy, contract.TOTP, contract.SMSDispatcher} {
 			cells = append(cells, count(o.Each.of(figCommands, s)))
 		}
-		row(append(cells, count(o.Each.sum(figCommands)), count(o.Each.sum(figCalls)), count(o.Each.sum(figEvents)), whole(o.Each.sum(figBus)), whole(o.Each.sum(figStored)), count(o.Each.sum(figAudited)))...)
+		row(append(cells, count(o.Each.sum(figCommands)), count(o.Each.sum(figWrites)), count(o.Each.sum(figCalls)), count(o.Each.sum(figEvents)), whole(o.Each.sum(figBus)), whole(o.Each.sum(figStored)), count(o.Each.sum(figAudited)))...)
 	}
 	say("\nOne idle second of all: %s commands, %s bytes to and from NATS, %s ms of CPU.\n", count(c.Idle.sum(figCommands)), whole(c.Idle.sum(figBus)), millis(c.Idle.sum(figCPU)))
 

@@ -21,6 +21,7 @@ type snapshot map[string]float64
 const (
 	figCPU      = "cpu/"      // seconds
 	figCommands = "commands/" // of the document store
+	figWrites   = "writes/"   // those of them that change something
 	figBusy     = "busy/"     // seconds that the commands took
 	figCalls    = "calls/"    // that a service made
 	figEvents   = "events/"   // that a service consumed
@@ -53,6 +54,9 @@ func (h *house) look(ctx context.Context) (snapshot, error) {
 			switch {
 			case strings.HasPrefix(key, "sallyport_store_operation_duration_seconds_count{"):
 				s[figCommands+name] += v
+				if !strings.Contains(key, `command="find"`) && !strings.Contains(key, `command="count"`) && !strings.Contains(key, `command="other"`) {
+					s[figWrites+name] += v
+				}
 			case strings.HasPrefix(key, "sallyport_store_operation_duration_seconds_sum{"):
 				s[figBusy+name] += v
 			case strings.HasPrefix(key, "sallyport_bus_call_duration_seconds_count{") && strings.Contains(key, `side="client"`):
@@ -153,4 +157,6 @@ func (s snapshot) sum(figure string) float64 {
 }
 
 // of is the figure of one service.
-func (s snapshot) of(figure string, service contract.Service) float64 { return s[figure+string(service)] }
+func (s snapshot) of(figure string, service contract.Service) float64 {
+	return s[figure+string(service)]
+}
