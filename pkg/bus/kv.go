@@ -168,7 +168,7 @@ func (k *KV[T]) Watch(ctx context.Context, each func(key string, value *T, revis
 type watch[T any] struct {
 	k      *KV[T]
 	each   func(key string, value *T, revision uint64)
-	own    string            // key of our heartbeat
+	own    string             // key of our heartbeat
 	known  map[string]written // what each was told of, but for what is so old that the bucket has dropped it
 	room   int                // when known has more than that, it is looked through
 	loaded func()             // called once

@@ -36,7 +36,7 @@ const (
 // The installations whose cost is compared. The smaller one is used for all else.
 var (
 	fewer = crowd{apps: 10_000, costly: 1_500, contacts: 400, fresh: capacityEnrol}
-	many  = crowd{apps: 100_000}
+	many  = crowd{apps: 50_000}
 )
 
 // operation is what one of N did.

@@ -30,7 +30,7 @@ func TestCapacityTables(t *testing.T) {
 	c.Full.result = result{Took: make([]time.Duration, 100), Wall: time.Second}
 	c.Full.Shares = snapshot{figCPU + gateway: .5}
 	c.Kept = []kept{{"sallyport_auth_gateway", "users", 10, 700, 9, 300}, {"sallyport_totp_svc", "authenticators", 10, 250, 1, 12}}
-	c.Sessions.N, c.Sessions.Empty, c.Sessions.Full = 1 << 20, 50, 2050
+	c.Sessions.N, c.Sessions.Empty, c.Sessions.Full = 1<<20, 50, 2050
 	c.Series = map[contract.Service]int{contract.AuthGateway: 700}
 	page := r.capacityTables()
 	for _, want := range []string{

@@ -35,6 +35,7 @@ var houseServices = []contract.Service{contract.Policy, contract.TOTP, contract.
 type house struct {
 	dir, binaries string
 	cmds          map[string]*exec.Cmd
+	ended         map[string]chan error // how a process ended, once
 	outputs       map[string]*bytes.Buffer
 	ops           map[contract.Service]string
 	env           map[contract.Service][]string
@@ -53,7 +54,7 @@ func openHouse(ctx context.Context, binaries, dir string) (_ *house, err error) 
 	}
 	h := &house{
 		dir: dir, binaries: binaries, nats: addrs[0], store: addrs[1], sandbox: addrs[2], listen: addrs[3],
-		cmds: map[string]*exec.Cmd{}, outputs: map[string]*bytes.Buffer{}, ops: map[contract.Service]string{}, env: map[contract.Service][]string{},
+		cmds: map[string]*exec.Cmd{}, ended: map[string]chan error{}, outputs: map[string]*bytes.Buffer{}, ops: map[contract.Service]string{}, env: map[contract.Service][]string{},
 		toNATS: map[contract.Service]*relay{}, toStore: map[contract.Service]*relay{},
 	}
 	defer func() {
@@ -108,34 +109,62 @@ func (h *house) startPart(ctx context.Context, name string, env []string) error 
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	h.cmds[name] = cmd
+	h.cmds[name], h.outputs[name] = cmd, &bytes.Buffer{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.Contains(lines.Text(), "KEYSET_FILE=") {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
+			h.follow(name)
 			return nil
 		}
 	}
 	return fmt.Errorf("%s does not start", name)
 }
 
-// start starts a service, for the first time or again, and returns how long it took to be ready.
+// follow notes how a process ends.
+func (h *house) follow(name string) {
+	cmd, ended := h.cmds[name], make(chan error, 1)
+	h.ended[name] = ended
+	go func() { ended <- cmd.Wait() }()
+}
+
+// start starts a service, for the first time or again, and returns how long it took to be ready. One that gives up is
+// started again, as a supervisor does: the first start among many people builds their indexes, and takes its time.
 func (h *house) start(ctx context.Context, s contract.Service) (time.Duration, error) {
-	cmd, output := exec.CommandContext(ctx, filepath.Join(h.binaries, string(s))), &bytes.Buffer{}
-	cmd.Env, cmd.Stdout, cmd.Stderr = h.env[s], output, output
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, err
+	name, begin := string(s), time.Now()
+	for {
+		cmd, output := exec.CommandContext(ctx, filepath.Join(h.binaries, name)), &bytes.Buffer{}
+		cmd.Env, cmd.Stdout, cmd.Stderr = h.env[s], output, output
+		if err := cmd.Start(); err != nil {
+			return 0, err
+		}
+		h.cmds[name], h.outputs[name] = cmd, output
+		h.follow(name)
+		up, err := h.ready(s)
+		if up {
+			if s == contract.AuthGateway {
+				h.http = newClient(h.listen, cmd.Process.Pid) // without connections to the one before
+			}
+			return time.Since(begin), nil
+		}
+		delete(h.cmds, name)
+		if time.Since(begin) > 10*time.Minute {
+			return 0, fmt.Errorf("%s does not start: %w\n%s", s, err, output)
+		}
+		progress("%s is started again: %s", s, output)
 	}
-	h.cmds[string(s)], h.outputs[string(s)] = cmd, output
-	for tick := time.Tick(5 * time.Millisecond); !ready(h.ops[s]); <-tick {
-		if time.Since(begin) > 5*time.Minute { // the first start among many people builds their indexes
-			return 0, fmt.Errorf("%s is not ready after five minutes:\n%s", s, output)
+}
+
+// ready waits until a service is, or has ended.
+func (h *house) ready(s contract.Service) (bool, error) {
+	for tick := time.Tick(5 * time.Millisecond); ; {
+		select {
+		case err := <-h.ended[string(s)]:
+			return false, err
+		case <-tick:
+			if ready(h.ops[s]) {
+				return true, nil
+			}
 		}
 	}
-	if s == contract.AuthGateway {
-		h.http = newClient(h.listen, cmd.Process.Pid) // without connections to the one before
-	}
-	return time.Since(begin), nil
 }
 
 // stop ends one process and waits for that.
@@ -148,7 +177,7 @@ func (h *house) stop(name string) error {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("%s: %w\n%s", name, err, h.outputs[name])
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := <-h.ended[name]; err != nil {
 		return fmt.Errorf("%s: %w\n%s", name, err, h.outputs[name])
 	}
 	return nil
