@@ -78,7 +78,7 @@ func TestRelayCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // the test is over
 	go func() {
 		c, err := l.Accept()
 		if err != nil {
@@ -93,12 +93,12 @@ func TestRelayCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.l.Close()
+	defer r.l.Close() //nolint:errcheck // the same
 	c, err := net.Dial("tcp", r.addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // the same
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
