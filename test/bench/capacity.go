@@ -36,7 +36,7 @@ const (
 // The installations whose cost is compared. The smaller one is used for all else.
 var (
 	fewer = crowd{apps: 10_000, costly: 1_500, contacts: 400, fresh: capacityEnrol}
-	many  = crowd{apps: 50_000}
+	many  = crowd{apps: 100_000}
 )
 
 // operation is what one of N did.
@@ -117,7 +117,11 @@ func (b *bench) capacity(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, big.close()) }()
-	among, err := big.signIns(ctx, fmt.Sprintf("among %s people", number(float64(many.apps))), c.Idle, usersFrom(0, capacitySignIns))
+	idle, err := big.idle(ctx)
+	if err != nil {
+		return err
+	}
+	among, err := big.signIns(ctx, fmt.Sprintf("among %s people", number(float64(many.apps))), idle, usersFrom(0, capacitySignIns))
 	if err != nil {
 		return err
 	}
@@ -125,6 +129,21 @@ func (b *bench) capacity(ctx context.Context) (err error) {
 	large, err := storeFiles(dir)
 	c.Files = float64(large-small) / float64(many.apps-fewer.apps-fewer.contacts)
 	return err
+}
+
+// idle is what a second costs in which nobody does anything.
+func (h *house) idle(ctx context.Context) (snapshot, error) {
+	progress("idle")
+	before, err := h.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	<-time.After(6 * time.Second)
+	after, err := h.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return after.minus(before).perSecond(), nil
 }
 
 // operations counts what each thing costs that people do.
@@ -140,17 +159,10 @@ func (h *house) operations(ctx context.Context, c *capacityFigures) error {
 		c.Hash = r.cpuPerOperation()
 	}
 
-	progress("idle")
-	before, err := h.look(ctx)
-	if err != nil {
+	var err error
+	if c.Idle, err = h.idle(ctx); err != nil {
 		return err
 	}
-	<-time.After(6 * time.Second)
-	after, err := h.look(ctx)
-	if err != nil {
-		return err
-	}
-	c.Idle = after.minus(before).perSecond()
 	c.Series = map[contract.Service]int{}
 
 	cheap := fewer.apps - fewer.costly

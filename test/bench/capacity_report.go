@@ -168,9 +168,10 @@ func (r *report) capacityTables() string {
 			}
 			row(p, fmt.Sprintf("%.0f %%", 100*c.Full.Shares[figCPU+p]), rate)
 		}
-		if busy := c.Operations[0].Each.sum(figBusy); busy > 0 {
-			say("\nThe embedded store takes one command at a time. Those of one sign-in kept it busy for at most %s (with two clients), so that it ends at %s sign-ins", ms(seconds(busy)), number(1/busy))
-			say("a second or more, whatever the cores; of a sign-in with a text it is %s.", ms(seconds(c.Operations[2].Each.sum(figBusy))))
+		app, text := c.Operations[1].Each[figCPU+partStore], c.Operations[2].Each[figCPU+partStore]
+		if app > 0 && text > 0 {
+			say("\nThe embedded store takes one command at a time, so that more cores do not carry more of it: it ends at %s sign-ins with an app, or %s with a text,", number(1/app), number(1/text))
+			say("at that CPU for each. A MongoDB has no such end.")
 		}
 	}
 	if len(c.Series) > 0 {

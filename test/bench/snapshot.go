@@ -22,7 +22,6 @@ const (
 	figCPU      = "cpu/"      // seconds
 	figCommands = "commands/" // of the document store
 	figWrites   = "writes/"   // those of them that change something
-	figBusy     = "busy/"     // seconds that the commands took
 	figCalls    = "calls/"    // that a service made
 	figEvents   = "events/"   // that a service consumed
 	figAudited  = "audited/"
@@ -57,8 +56,6 @@ func (h *house) look(ctx context.Context) (snapshot, error) {
 				if !strings.Contains(key, `command="find"`) && !strings.Contains(key, `command="count"`) && !strings.Contains(key, `command="other"`) {
 					s[figWrites+name] += v
 				}
-			case strings.HasPrefix(key, "sallyport_store_operation_duration_seconds_sum{"):
-				s[figBusy+name] += v
 			case strings.HasPrefix(key, "sallyport_bus_call_duration_seconds_count{") && strings.Contains(key, `side="client"`):
 				s[figCalls+name] += v
 			case strings.HasPrefix(key, "sallyport_bus_events_total{"):
