@@ -26,8 +26,9 @@ var (
 // KV is a bucket of JSON values that expire by themselves: on disk, replicated, changed by compare-and-set.
 // Keys are letters, digits, '-', '_' and '.'.
 type KV[T any] struct {
-	kv  jetstream.KeyValue
-	bus *Bus
+	kv     jetstream.KeyValue
+	bus    *Bus
+	maxAge time.Duration
 	// What the watch knows: when (real time in ns) our own heartbeat last came back through it, and during which of
 	// the bus's connections, counted from one, it read the whole bucket.
 	seen   atomic.Int64
@@ -50,7 +51,7 @@ func OpenKV[T any](ctx context.Context, b *Bus, bucket contract.Bucket) (*KV[T],
 	if err != nil {
 		return nil, err
 	}
-	return &KV[T]{kv: kv, bus: b}, nil
+	return &KV[T]{kv: kv, bus: b, maxAge: bucket.MaxAge}, nil
 }
 
 // unseen turns a fault of the bucket into the refusal that a person sees.
@@ -125,8 +126,8 @@ func (k *KV[T]) Delete(ctx context.Context, key string) error {
 }
 
 // Watch calls each for everything in the bucket and then for every change, in order, from one goroutine; value is nil
-// for a removed key, or one whose value does not decode. It returns when the whole bucket was seen, and goes on until
-// ctx ends. A bucket has one watch.
+// for a removed key, or one whose value does not decode; of what vanishes by age nothing may be told. It returns when the
+// whole bucket was seen, and goes on until ctx ends. A bucket has one watch.
 //
 // A watch that is lost (with the connection, or because the server forgot it) is begun again: the whole bucket is read,
 // and each hears of what was removed meanwhile. Until then [KV.Fresh] is false; whenever it is true, what each was told
@@ -134,7 +135,7 @@ func (k *KV[T]) Delete(ctx context.Context, key string) error {
 func (k *KV[T]) Watch(ctx context.Context, each func(key string, value *T, revision uint64)) error {
 	loaded := make(chan error, 1)
 	go func() {
-		w := watch[T]{k: k, each: each, own: heartbeat + NewID(), known: make(map[string]uint64), loaded: func() { loaded <- nil }}
+		w := watch[T]{k: k, each: each, own: heartbeat + NewID(), known: make(map[string]written), loaded: func() { loaded <- nil }}
 		for {
 			err := w.follow(ctx)
 			if w.loaded != nil {
@@ -167,9 +168,16 @@ func (k *KV[T]) Watch(ctx context.Context, each func(key string, value *T, revis
 type watch[T any] struct {
 	k      *KV[T]
 	each   func(key string, value *T, revision uint64)
-	own    string            // key of our heartbeat
-	known  map[string]uint64 // what each was told of, with its revision
-	loaded func()            // called once
+	own    string             // key of our heartbeat
+	known  map[string]written // what each was told of, but for what is so old that the bucket has dropped it
+	room   int                // when known has more than that, it is looked through
+	loaded func()             // called once
+}
+
+// written is when, by the server's clock, and at which revision a key was written last.
+type written struct {
+	revision uint64
+	at       time.Time
 }
 
 // follow reads the whole bucket and then its changes until it cannot be sure to see them any more, and says why.
@@ -209,9 +217,9 @@ func (w *watch[T]) follow(ctx context.Context) error {
 				return errors.New("the server ended it")
 			}
 			if e == nil { // the whole bucket was read
-				for key, revision := range w.known {
+				for key, last := range w.known {
 					if !present[key] {
-						w.tell(key, nil, max(newest, revision+1))
+						w.tell(key, nil, max(newest, last.revision+1), time.Time{})
 					}
 				}
 				present, loading, heard = nil, false, time.Now()
@@ -243,19 +251,34 @@ func (w *watch[T]) follow(ctx context.Context) error {
 					value = nil
 				}
 			}
-			w.tell(e.Key(), value, e.Revision())
+			w.tell(e.Key(), value, e.Revision(), e.Created())
 		}
 	}
 }
 
 // tell passes a change on and remembers what is there.
-func (w *watch[T]) tell(key string, value *T, revision uint64) {
+func (w *watch[T]) tell(key string, value *T, revision uint64, at time.Time) {
 	if value == nil {
 		delete(w.known, key)
 	} else {
-		w.known[key] = revision
+		w.known[key] = written{revision, at}
+		w.forget(at)
 	}
 	w.each(key, value, revision)
+}
+
+// forget drops from known what the bucket has dropped by age, of which it tells nobody: otherwise known would hold
+// every key that there ever was. It looks when known has doubled, so that a key costs no more for there being many.
+func (w *watch[T]) forget(now time.Time) {
+	if w.k.maxAge == 0 || len(w.known) <= w.room {
+		return
+	}
+	for key, last := range w.known {
+		if now.Sub(last.at) > w.k.maxAge {
+			delete(w.known, key)
+		}
+	}
+	w.room = 2*len(w.known) + 1000
 }
 
 // beat writes the watcher's own heartbeat.

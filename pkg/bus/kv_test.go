@@ -275,6 +275,28 @@ func TestWatchRecovers(t *testing.T) {
 	}
 }
 
+// What the bucket drops by age is not remembered either, or a watcher would hold every key that there ever was.
+func TestWatchForgetsWhatIsTooOld(t *testing.T) {
+	told := 0
+	w := watch[note]{k: &KV[note]{maxAge: time.Hour}, known: make(map[string]written), each: func(string, *note, uint64) { told++ }}
+	begin := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	const keys, anHour = 100_000, 3600
+	for n := range keys { // one a second
+		w.tell(fmt.Sprint(n), &note{}, uint64(n), begin.Add(time.Duration(n)*time.Second))
+	}
+	if told != keys {
+		t.Errorf("%d of %d were told", told, keys)
+	}
+	if most := 2*anHour + 1001; len(w.known) < anHour || len(w.known) > most {
+		t.Errorf("%d keys are remembered, want those of the last hour and at most %d", len(w.known), most)
+	}
+	for n := keys - anHour; n < keys; n++ {
+		if w.known[fmt.Sprint(n)].revision != uint64(n) {
+			t.Fatalf("key %d, which is in the bucket, is forgotten", n)
+		}
+	}
+}
+
 // A watch that the server ends without a word is noticed by its silence.
 func TestWatchNoticesSilence(t *testing.T) {
 	s := serve(t)

@@ -24,8 +24,9 @@ var (
 	SignIns = Bucket{"SALLYPORT_SIGN_INS", AuthGateway, 30 * time.Minute, 1 << 30, false}
 	// Journeys are people at their sign-in provider. Anybody can begin one.
 	Journeys = Bucket{"SALLYPORT_JOURNEYS", AuthGateway, 20 * time.Minute, 512 << 20, false}
-	// Sessions are who is signed in; a session lasts twelve hours.
-	Sessions = Bucket{"SALLYPORT_SESSIONS", AuthGateway, 13 * time.Hour, 1 << 30, true}
+	// Sessions are who is signed in. A session lasts twelve hours, and is over when it was not used for half an hour; what
+	// is used is written again, so that what was not written for longer is nobody's.
+	Sessions = Bucket{"SALLYPORT_SESSIONS", AuthGateway, time.Hour, 1 << 30, true}
 )
 
 // Buckets lists every bucket. Each is on disk, replicated three times on a cluster.

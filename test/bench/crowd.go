@@ -82,13 +82,17 @@ func (u user) seed() []byte {
 
 // code is what the app shows at that time.
 func (u user) code(at time.Time) (string, error) {
-	return totp.GenerateCode(base32.StdEncoding.EncodeToString(u.seed()), at)
+	return codeOf(base32.StdEncoding.EncodeToString(u.seed()), at)
 }
+
+// codeOf is what an app with that key shows.
+func codeOf(key string, at time.Time) (string, error) { return totp.GenerateCode(key, at) }
 
 // crowd says who is enrolled in an installation.
 type crowd struct {
 	apps     int // people with an authenticator app
 	costly   int // how many of them, the last ones, have a password hash of production's cost; the others a minimal one
+	fresh    int // how many of them, the first ones, have yet to enrol
 	contacts int // people with a telephone
 }
 
@@ -143,16 +147,20 @@ func makeInstallation(dir string, c crowd) error {
 		file       string
 		tables     []string
 		app, phone bool
+		fresh      bool
 	}{
-		{"auth_gateway", []string{"logins", "users"}, true, true},
-		{"policy_svc", []string{"standings"}, true, true},
-		{"totp_svc", []string{"authenticators"}, true, false},
-		{"sms_dispatcher", []string{"phones"}, false, true},
+		{"auth_gateway", []string{"logins", "users"}, true, true, true},
+		{"policy_svc", []string{"standings"}, true, true, false},
+		{"totp_svc", []string{"authenticators"}, true, false, false},
+		{"sms_dispatcher", []string{"phones"}, false, true, false},
 	} {
 		file := filepath.Join(dir, "store", "sallyport_"+copied.file+".sqlite")
+		wanted := func(u user) bool {
+			return u.phone && copied.phone || !u.phone && copied.app && (copied.fresh || u.n >= c.fresh)
+		}
 		files.Go(func() error {
 			for _, t := range copied.tables {
-				if err := multiply(file, t, changes, func(u user) bool { return u.phone && copied.phone || !u.phone && copied.app }); err != nil {
+				if err := multiply(file, t, changes, wanted); err != nil {
 					return fmt.Errorf("%s of %s: %w", t, copied.file, err)
 				}
 			}

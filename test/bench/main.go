@@ -7,6 +7,8 @@
 //
 //	go run ./test/bench -o docs/performance.md      the whole of it, about seven minutes
 //	go run ./test/bench -only sessions              one part of it
+//	go run ./test/bench -only capacity -capacity docs/capacity.md
+//	                                                what things cost, for a plan; in no other run (four minutes)
 //	go run ./test/bench -profile /tmp/p             CPU profiles of the hot paths, with everything in this process
 package main
 
@@ -25,18 +27,19 @@ import (
 
 func main() {
 	out := flag.String("o", "", "write the report to this `file`")
-	only := flag.String("only", "", "measure only these `parts` of: start, sizes, console, verifications, sessions, whole, texts, scaling, floors")
+	only := flag.String("only", "", "measure only these `parts` of: start, sizes, console, verifications, sessions, whole, texts, scaling, floors; or capacity")
+	tables := flag.String("capacity", "", "write what capacity measures between the marks of this `file`")
 	profiles := flag.String("profile", "", "write CPU profiles into this `directory` and measure nothing")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	if err := run(ctx, *out, *only, *profiles); err != nil {
+	if err := run(ctx, *out, *only, *profiles, *tables); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out, only, profiles string) (err error) {
+func run(ctx context.Context, out, only, profiles, tables string) (err error) {
 	dir, err := os.MkdirTemp("", "sallyport-bench-")
 	if err != nil {
 		return err
@@ -64,8 +67,9 @@ func run(ctx context.Context, out, only, profiles string) (err error) {
 		{"texts", b.texts},
 		{"scaling", b.scaling},
 		{"floors", b.floors},
+		{partCapacity, b.capacity},
 	} {
-		if only != "" && !strings.Contains(","+only+",", ","+part.name+",") {
+		if only == "" && part.name == partCapacity || only != "" && !strings.Contains(","+only+",", ","+part.name+",") {
 			continue
 		}
 		progress("%s", part.name)
@@ -74,6 +78,11 @@ func run(ctx context.Context, out, only, profiles string) (err error) {
 		}
 	}
 	progress("done")
+	if tables != "" && len(b.report.Capacity.Operations) > 0 {
+		if err := between(tables, b.report.capacityTables()); err != nil {
+			return err
+		}
+	}
 	if out == "" {
 		return nil
 	}

@@ -20,6 +20,7 @@ type report struct {
 	Texts    []text
 	Scaled   []scaled
 	Backlog  backlog
+	Capacity capacityFigures
 	// StoreAlone is the two writes of a text without the rest of it.
 	StoreAlone result
 	Load       float64 // of the machine, before
