@@ -106,7 +106,7 @@ func newTraffic(tb testing.TB, s *sut.Split, apps, phones int) *traffic {
 	if tb.Failed() {
 		tb.FailNow()
 	}
-	f.sessions, f.retries = nil, nil
+	f.forget()
 	return f
 }
 
@@ -251,15 +251,16 @@ func (f *traffic) text(ctx context.Context, v *visitor) (string, error) {
 }
 
 // run has people come, so many a second, every other one with a telephone, until over is closed; it returns when all
-// of them are through. A sign-in has half a minute.
+// of them are through. A sign-in has half a minute. While a second's people are not through, nobody else comes.
 func (f *traffic) run(rate int, over <-chan struct{}) {
 	var under sync.WaitGroup
+	defer under.Wait()
+	room := make(chan struct{}, rate)
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-over:
-			under.Wait()
 			return
 		case <-tick.C:
 		}
@@ -272,7 +273,9 @@ func (f *traffic) run(rate int, over <-chan struct{}) {
 			queue <- v
 			continue
 		}
+		room <- struct{}{}
 		under.Go(func() {
+			defer func() { <-room }()
 			ctx, cancel := context.WithTimeout(f.tb.Context(), 30*time.Second)
 			defer cancel()
 			begun := time.Now()
@@ -286,6 +289,34 @@ func (f *traffic) run(rate int, over <-chan struct{}) {
 			queue <- v
 		})
 	}
+}
+
+// carried is the rate, or the half or the quarter of it, that this machine carries while nothing is restarted: no request
+// takes so long that a busy store or a busy processor, and no restart, might have somebody refused.
+func (f *traffic) carried(rate int) int {
+	const slow = 500 * time.Millisecond
+	for try := range 3 {
+		rate >>= min(try, 1)
+		over := make(chan struct{})
+		wait := time.AfterFunc(2*time.Second, func() { close(over) })
+		f.run(rate, over)
+		wait.Stop()
+		slowest := f.slowest
+		f.forget()
+		if slowest < slow {
+			break
+		}
+		f.tb.Logf("a request takes %v while nothing is restarted, at %d people a second", slowest, rate)
+	}
+	return rate
+}
+
+// forget begins the book anew.
+func (f *traffic) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures, f.retries, f.sessions, f.slowest = nil, nil, nil, 0
+	f.took = make(map[string][]time.Duration)
 }
 
 // texted is how many texts were handed over to all of them.
