@@ -72,7 +72,12 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 	}
 	bound, cancel := context.WithTimeout(ctx, 2*CallTimeout) // each question has a part of it
 	defer cancel()
-	if _, x.JetStream = js.AccountInfo(bound); x.JetStream != nil {
+	asking, done := context.WithTimeout(bound, CallTimeout/2)
+	defer done()
+	if _, x.JetStream = js.AccountInfo(asking); x.JetStream != nil {
+		if noLeader(x.JetStream) {
+			x.JetStream = ErrNoLeader
+		}
 		return x, nil
 	}
 	look := func(name, stream string) {
@@ -82,7 +87,7 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 		case k.Err == nil:
 		case errors.Is(nc.LastError(), nats.ErrPermissionViolation):
 			k.Err = ErrNotAllowed
-		case errors.Is(k.Err, context.DeadlineExceeded):
+		case noLeader(k.Err):
 			k.Err = ErrNoLeader
 		}
 		if k.There {
@@ -101,6 +106,12 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 		look(b.Name, permit.BucketStream(b.Name))
 	}
 	return x, nil
+}
+
+// noLeader tells whether an error is that of a server which waits for a majority: silence, or a 503 of its own.
+func noLeader(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &api) && api.Code == 503 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount
 }
 
 // quiet keeps the library from printing what is said as a finding.

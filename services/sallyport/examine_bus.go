@@ -48,7 +48,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 	case err != nil:
 		f.fail(remedy, "%v.", err)
 		return []findings{f}
-	case errors.Is(x.JetStream, context.DeadlineExceeded):
+	case errors.Is(x.JetStream, bus.ErrNoLeader):
 		f.fail(remedyMajority, "NATS answers, JetStream does not: its servers have no majority, or are electing.")
 		return []findings{f}
 	case x.JetStream != nil:

@@ -72,3 +72,24 @@ func TestAnyStartOrder(t *testing.T) {
 	s.StartService("sms-dispatcher")
 	s.EnrolSMS(clerk, clerkPhone)
 }
+
+// TestAGatewayTakesItsLeave: from SIGTERM on a gateway is not ready, and serves on for STOP_DELAY, so that a balancer
+// notices before anybody is refused.
+func TestAGatewayTakesItsLeave(t *testing.T) {
+	t.Parallel()
+	const delay = 3 * time.Second
+	s := sut.StartSplit(t, sut.SplitOptions{Demo: true, Env: sut.Fast(map[string]string{"STOP_DELAY": delay.String()})})
+	session := s.BeginSignIn(entra).Session.Token
+	gateway := s.Service["auth-gateway"]
+	stopped := make(chan time.Duration, 1)
+	go func() { stopped <- gateway.Terminate() }()
+	sut.Eventually(t, delay, "the gateway says that it is not ready", func() bool { return !s.Ready("auth-gateway") })
+	if !gateway.Running() {
+		t.Fatal("the gateway is gone at once")
+	}
+	sut.Expect(t, s.Who(session), 200, "")
+	stands(t, s.BeginSignIn(entra), "complete")
+	if took := <-stopped; took < delay {
+		t.Errorf("the gateway was gone after %v; STOP_DELAY is %v", took, delay)
+	}
+}
