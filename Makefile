@@ -56,7 +56,7 @@ bench: scripts-go ## measure everything beside its floor and write docs/performa
 	@go run ./test/bench -o docs/performance.md
 
 .PHONY: fault
-fault: scripts-go ## kill, pause and starve dispatchers, with the figures, and let codes expire (about 7 minutes)
+fault: scripts-go ## kill, pause and starve dispatchers, restart everything, with the figures, and let codes expire (about 8 minutes)
 	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -timeout=$(TIMEOUT) ./test/fault
 
 .PHONY: pictures

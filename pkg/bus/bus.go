@@ -73,15 +73,15 @@ const (
 	attemptTimeout = 900 * time.Millisecond
 )
 
-// Connect dials until ctx ends and makes sure of the streams. An unreachable server is an error that names the URL; so
-// are streams that are missing and that this user may not make.
+// Connect dials until ctx ends and waits for everything that this service uses. An unreachable server is an error that names the URL; so
+// are streams, buckets and consumers that are missing and that this user may not make.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b, err := Visit(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		if err = asked(ctx, b.ensureStreams); err == nil {
+		if err = asked(ctx, b.found); err == nil {
 			return b, nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {

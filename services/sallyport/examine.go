@@ -6,24 +6,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"sallyport/pkg/bus"
-	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
-	"sallyport/pkg/service"
 	"sallyport/services/auth-gateway/gateway"
 	"sallyport/services/policy-svc/policy"
 	"sallyport/services/sms-dispatcher/sms"
@@ -171,79 +169,6 @@ func (e *examiner) keyFiles(context.Context) []findings {
 	return []findings{f}
 }
 
-// bus looks at NATS, at what is kept there, at its clock and at what lies dead.
-func (e *examiner) bus(ctx context.Context) []findings {
-	f, dead, skew := findings{check: "NATS"}, findings{check: "dead letters"}, findings{check: "clock, NATS"}
-	s, err := config.Load[service.Settings](e.of(contract.Policy))
-	var settings *config.Error
-	if errors.As(err, &settings) && slices.ContainsFunc(settings.Problems, func(p string) bool { return strings.HasPrefix(p, "NATS_") }) {
-		f.fail("Set right what the check of the settings names.", "NATS was not looked at: its settings are not usable.")
-		return []findings{f}
-	}
-	o := bus.Options{URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, TLS: s.TLS(), Name: busName}
-	if e.embeddedNATS {
-		asOperator(&o, e.Data)
-	}
-	x, err := bus.Examine(ctx, o)
-	remedy := "Look at the NATS server, its address in NATS_URL, and what lies between; services reconnect by themselves."
-	if e.embeddedNATS {
-		remedy = "Start `sallyport up` or `sallyport infra`, give --nats the address that it was given, or set NATS_URL."
-	}
-	if errors.Is(err, bus.ErrNotLetIn) {
-		remedy = "Set NATS_USER=operator and NATS_PASSWORD_FILE, or NATS_CREDS_FILE."
-		if e.embeddedNATS {
-			remedy = "Give --data the directory of that NATS, and run this as the user whose it is: the password is in " + permit.PasswordFile(filepath.Join(e.Data, "keys"), permit.Operator) + "."
-		}
-	}
-	switch {
-	case err != nil:
-		f.fail(remedy, "%v.", err)
-		return []findings{f}
-	case x.JetStream != nil:
-		f.fail("Enable JetStream, with storage on disk, for the account that the services use.", "NATS answers, JetStream does not: %v.", x.JetStream)
-		return []findings{f}
-	}
-	if x.RoundTrip > slowNATS {
-		f.warn("Bring NATS nearer to the services, or find out what is busy.", "NATS takes %v to answer.", x.RoundTrip.Round(time.Millisecond))
-	}
-	for _, k := range x.Kept {
-		switch {
-		case k.Err != nil:
-			f.fail("Run this with NATS_USER=operator and its password; `sallyport nats-conf` says what that user may ask.", "%s cannot be asked about: %v.", k.Name, k.Err)
-		case !k.There:
-			f.warn("Start `sallyport up` or `sallyport infra`, or run `sallyport nats-prepare`: that makes it.", "%s does not exist yet.", k.Name)
-		case k.Replicas != s.NATSReplicas:
-			f.warn("Set NATS_REPLICAS to what is meant and run `sallyport nats-prepare`: that changes it.", "%s has %d copies, NATS_REPLICAS is %d.", k.Name, k.Replicas, s.NATSReplicas)
-		}
-	}
-	if f.clean() {
-		f.ok("NATS answers in %v; JetStream has its %d streams and buckets (copies of each: %d).", x.RoundTrip.Round(10*time.Microsecond), len(x.Kept), s.NATSReplicas)
-	}
-	if x.DeadLetters > 0 {
-		dead.warn("See them with `sallyport dead-letters list`; replay them when the reason is mended, or drop them. They are kept for 30 days.", "%d messages could not be used by anybody and lie in %s.", x.DeadLetters, contract.StreamDead)
-	} else {
-		dead.ok("No message is dead.")
-	}
-	if !x.Clock.IsZero() {
-		judgeClock(&skew, "NATS", x.Clock, x.Asked)
-	}
-	return []findings{f, dead, skew}
-}
-
-// judgeClock says how far a server's clock is off, seen from here.
-func judgeClock(f *findings, whose string, theirs, ours time.Time) {
-	off := theirs.Sub(ours).Round(time.Millisecond)
-	const remedy = "Let chrony or systemd-timesyncd keep the time on both machines: codes are a matter of seconds."
-	switch {
-	case off.Abs() > skewFail:
-		f.fail(remedy, "The clock of %s is %v off from this machine's.", whose, off)
-	case off.Abs() > skewWarn:
-		f.warn(remedy, "The clock of %s is %v off from this machine's.", whose, off)
-	default:
-		f.ok("The clock of %s agrees with this machine's.", whose)
-	}
-}
-
 // texts looks whether SNS can be reached, and whether there is something to sign with.
 func (e *examiner) texts(ctx context.Context) []findings {
 	f := findings{check: "SNS"}
@@ -333,7 +258,9 @@ func (e *examiner) services(ctx context.Context) []findings {
 		case err != nil:
 			f.fail("Give --ops the ops listener of a service.", "%s answers, but not as an ops listener.", addr)
 		case v.Ready:
-			f.ok("What runs at %s is ready.", addr)
+			if !e.paused(ctx, &f, addr) {
+				f.ok("What runs at %s is ready.", addr)
+			}
 		case len(v.Problems) == 0:
 			f.fail("Wait a moment, then look at its log.", "What runs at %s has not started yet, or is stopping.", addr)
 		}
@@ -345,6 +272,31 @@ func (e *examiner) services(ctx context.Context) []findings {
 	}
 	return []findings{f}
 }
+
+// paused tells whether what runs there is ready and yet sends no text messages, and says why that may be.
+func (e *examiner) paused(ctx context.Context, f *findings, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false // it was ready a moment ago; the next look will tell
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil || !queuePaused.Match(text) {
+		return false
+	}
+	f.fail("Its log says which (\"text message not handed over\" with class and code, \"daily budget is spent\"). A refusal is mostly about credentials without the right to sns:Publish, a clock that is off, or the monthly spend limit; it tries again by itself.",
+		"What runs at %s is ready, but sends no text messages: SNS refuses this account, or the daily budget is spent.", addr)
+	return true
+}
+
+// queuePaused is how sms-dispatcher shows that it sends nothing.
+var queuePaused = regexp.MustCompile(`(?m)^sallyport_sms_queue_paused(\{[^}]*\})? 1$`)
 
 // plainNet is a network error without the request around it.
 func plainNet(err error) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"sallyport/pkg/bus"
@@ -25,6 +26,9 @@ func (e *examiner) documents(ctx context.Context) []findings {
 	bound, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
 	db, err := store.Connect(bound, store.Options{URI: e.vault.uri, Database: store.Database(contract.Policy), Name: "sallyport", Log: e.vault.log})
+	if err != nil && strings.Contains(err.Error(), "auth error") {
+		remedy = "Set user and password in MONGODB_URI, with authSource=admin: the operator's commands have sallyport-operator, made by the script of `sallyport mongo-init`."
+	}
 	if err != nil {
 		f.fail(remedy, "%v; portals and audit log were not looked at.", err)
 		return []findings{f}

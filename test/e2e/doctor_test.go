@@ -41,6 +41,14 @@ func TestB40DoctorOfWhatWorks(t *testing.T) {
 	for _, check := range []string{"settings", "keys", "documents", "clock, documents", "portals", "audit log", "NATS", "clock, NATS", "dead letters", "SNS", "services", "disk"} {
 		finds(t, found, check, "ok")
 	}
+	// Who is ready and sends nothing.
+	s.Faults("credentials", 0)
+	begun := s.BeginSignIn(clerk)
+	sut.Expect(t, s.Do("POST", begun.Path("/enrollment"), begun.Token, map[string]string{"factor": "sms", "phone": clerkPhone}), 201, "")
+	sut.Eventually(t, 30*time.Second, "nothing is sent", func() bool {
+		return strings.Contains(s.Metrics("sms-dispatcher"), "sallyport_sms_queue_paused{service=\"sms-dispatcher\"} 1")
+	})
+	finds(t, s.Doctor(1, nil), "services", "fail", strings.TrimPrefix(s.OpsURL("sms-dispatcher"), "http://"), "sends no text messages")
 	// One service down, and its own words for what it misses.
 	s.Service["policy-svc"].Kill9()
 	finds(t, s.Doctor(1, nil), "services", "fail", strings.TrimPrefix(s.OpsURL("policy-svc"), "http://"))

@@ -60,7 +60,7 @@ func TestSettingsAreNamedAllAtOnce(t *testing.T) {
 		exits(t, 2, name, nil, "--no-such-flag")
 		exits(t, 2, name, nil, "serve")
 	}
-	for setting, bad := range map[string]string{"PUBLIC_URL": "http://portal.example.com", "TRUSTED_PROXIES": "everybody", "LISTEN_ADDR": "8080", "ARGON2_MEMORY_KIB": "1", "PASSWORD_LIMIT_ACCOUNT": "ten"} {
+	for setting, bad := range map[string]string{"PUBLIC_URL": "http://portal.example.com", "TRUSTED_PROXIES": "everybody", "LISTEN_ADDR": "8080", "ARGON2_MEMORY_KIB": "1", "PASSWORD_LIMIT_ACCOUNT": "ten", "STOP_DELAY": "6s"} {
 		if said := exits(t, 2, "auth-gateway", map[string]string{setting: bad}); !strings.Contains(said, setting+":") && !strings.Contains(said, setting+",") {
 			t.Errorf("auth-gateway does not name %s=%s:\n%s", setting, bad, said)
 		}

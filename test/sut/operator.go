@@ -62,8 +62,8 @@ func (s *Split) Doctor(status int, more map[string]string, args ...string) []Fin
 	env := s.Env("auth-gateway")
 	maps.Copy(env, more)
 	var ops []string
-	for _, name := range Services {
-		ops = append(ops, strings.TrimPrefix(s.ops[name], "http://"))
+	for _, place := range s.Places {
+		ops = append(ops, strings.TrimPrefix(s.ops[place], "http://"))
 	}
 	flags := append([]string{"doctor", "--json", "--data=" + s.Data, "--ops=" + strings.Join(ops, ",")}, args...)
 	return diagnosis(s.tb, operate(s.tb, status, env, flags...))

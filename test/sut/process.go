@@ -100,8 +100,9 @@ func (p *Process) Exit(within time.Duration) int {
 	}
 }
 
-// Terminate ends the process by SIGTERM and fails the test unless it obeys within ten seconds, with status 0.
-func (p *Process) Terminate() {
+// Terminate ends the process by SIGTERM, fails the test unless it obeys within ten seconds with status 0, and returns
+// how long it took.
+func (p *Process) Terminate() time.Duration {
 	p.tb.Helper()
 	begun := time.Now()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended: the status tells
@@ -110,11 +111,13 @@ func (p *Process) Terminate() {
 	case <-time.After(stopWithin):
 		p.Kill9()
 		p.tb.Errorf("%s did not stop within %v of SIGTERM\n%s", p.Name, stopWithin, tail(p.Output()))
-		return
+		return stopWithin
 	}
+	took := time.Since(begun)
 	if p.code != 0 {
-		p.tb.Errorf("%s: status %d, %v after SIGTERM; want 0\n%s", p.Name, p.code, time.Since(begun), tail(p.Output()))
+		p.tb.Errorf("%s: status %d, %v after SIGTERM; want 0\n%s", p.Name, p.code, took, tail(p.Output()))
 	}
+	return took
 }
 
 // Kill9 ends the process as a crash does, if it still runs. Usable from any goroutine.

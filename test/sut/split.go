@@ -1,10 +1,12 @@
 package sut
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -12,23 +14,29 @@ import (
 // Services are the four, in the order in which [StartSplit] starts them.
 var Services = []string{"totp-svc", "sms-dispatcher", "policy-svc", "auth-gateway"}
 
-// Split is the product as five processes: `sallyport infra` and the four services. Its clock is the host's.
+// Split is the product as separate processes: `sallyport infra`, and each of the four services once or more often. Its
+// clock is the host's. A place is where one process of a service runs: the first has the service's name, further ones
+// a number after it ("totp-svc-2"), with settings and ops listener of their own.
 type Split struct {
 	*Client
 	*Sandbox
-	// Base is the URL of pages and JSON API.
-	Base string
+	// Base is the URL of pages and JSON API, at the first gateway; Bases has that of each gateway.
+	Base  string
+	Bases []string
 	// Data is the data directory.
 	Data string
-	// Service holds the process of each service, Infra that of the embedded parts.
+	// Places are all of them, in the order in which they are started.
+	Places []string
+	// Service holds the process at each place, Infra that of the embedded parts.
 	Service map[string]*Process
 	Infra   *Process
 
-	tb    testing.TB
-	ports ports
-	env   map[string]map[string]string
-	ops   map[string]string
-	past  string // output of processes that were replaced
+	tb     testing.TB
+	ports  ports
+	binary map[string]string
+	env    map[string]map[string]string
+	ops    map[string]string
+	past   string // output of processes that were replaced
 }
 
 // SplitOptions say how a split product is started.
@@ -37,14 +45,29 @@ type SplitOptions struct {
 	Demo bool
 	// Env is added to the environment of every service.
 	Env map[string]string
+	// Replicas is how often each service runs; once if zero.
+	Replicas int
 }
 
 // StartSplit starts the parts and the services until the test ends, and returns when all are ready.
 func StartSplit(tb testing.TB, o SplitOptions) *Split {
 	tb.Helper()
+	s := PrepareSplit(tb, o)
+	for _, place := range s.Places {
+		s.BeginService(place)
+	}
+	for _, place := range s.Places {
+		s.AwaitService(place)
+	}
+	return s
+}
+
+// PrepareSplit is [StartSplit] that starts the parts alone: services are begun by the test.
+func PrepareSplit(tb testing.TB, o SplitOptions) *Split {
+	tb.Helper()
 	s := &Split{
 		tb: tb, Data: filepath.Join(tb.TempDir(), "data"), Service: make(map[string]*Process),
-		env: make(map[string]map[string]string), ops: make(map[string]string),
+		binary: make(map[string]string), env: make(map[string]map[string]string), ops: make(map[string]string),
 	}
 	if o.Demo {
 		Start(tb, Options{Demo: true, Data: s.Data, Env: o.Env}).Stop()
@@ -61,18 +84,26 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 		tb.Fatalf("sallyport infra does not say who the services are on NATS:\n%s", s.Infra.Output())
 	}
 	s.Base = "http://" + s.ports.listen
-	addrs := FreeAddrs(tb, len(Services))
-	for n, name := range Services {
-		env := maps.Clone(common)
-		maps.Copy(env, map[string]string{
-			"KEYSET_FILE": keys[name], "OPS_ADDR": addrs[n], "LISTEN_ADDR": s.ports.listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
-		})
-		maps.Copy(env, users[name])
-		maps.Copy(env, o.Env)
-		s.env[name], s.ops[name] = env, "http://"+addrs[n]
-	}
-	for _, name := range Services {
-		s.StartService(name)
+	for n := range max(1, o.Replicas) {
+		addrs, listen := FreeAddrs(tb, len(Services)), s.ports.listen
+		if n > 0 {
+			listen = FreeAddrs(tb, 1)[0]
+		}
+		s.Bases = append(s.Bases, "http://"+listen)
+		for i, name := range Services {
+			env := maps.Clone(common)
+			maps.Copy(env, map[string]string{
+				"KEYSET_FILE": keys[name], "OPS_ADDR": addrs[i], "LISTEN_ADDR": listen, "PUBLIC_URL": s.Base, "SMS_COUNTRIES": "US,CA,GB",
+			})
+			maps.Copy(env, users[name])
+			maps.Copy(env, o.Env)
+			place := name
+			if n > 0 {
+				place = fmt.Sprintf("%s-%d", name, n+1)
+			}
+			s.Places = append(s.Places, place)
+			s.binary[place], s.env[place], s.ops[place] = name, env, "http://"+addrs[i]
+		}
 	}
 	s.Client, s.Sandbox = NewClient(tb, s.Base), NewSandbox(tb, "http://"+s.ports.sandbox)
 	return s
@@ -80,8 +111,8 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 
 // end stops what still runs: the services first, because they say goodbye to the parts.
 func (s *Split) end() {
-	for i := len(Services) - 1; i >= 0; i-- {
-		if p := s.Service[Services[i]]; p != nil && p.Running() {
+	for _, place := range slices.Backward(s.Places) {
+		if p := s.Service[place]; p != nil && p.Running() {
 			p.Terminate()
 		}
 	}
@@ -103,33 +134,45 @@ func (s *Split) StartInfra() {
 	s.Infra.said(s.tb)
 }
 
-// StartService starts one service, for the first time or again, and waits until it is ready.
-func (s *Split) StartService(name string) {
+// StartService starts the service of a place, for the first time or again, and waits until it is ready.
+func (s *Split) StartService(place string) {
 	s.tb.Helper()
-	if p := s.Service[name]; p != nil {
+	s.BeginService(place)
+	s.AwaitService(place)
+}
+
+// BeginService is [Split.StartService] that does not wait.
+func (s *Split) BeginService(place string) {
+	s.tb.Helper()
+	if p := s.Service[place]; p != nil {
 		s.past += p.Output()
 	}
-	s.Service[name] = begin(s.tb, name, s.env[name])
-	if err := s.Service[name].ready(s.ops[name]); err != nil {
-		s.tb.Fatalf("%s: %v\n%s", name, err, s.Service[name].Output())
+	s.Service[place] = begin(s.tb, s.binary[place], s.env[place])
+}
+
+// AwaitService waits until a service that was begun is ready.
+func (s *Split) AwaitService(place string) {
+	s.tb.Helper()
+	if err := s.Service[place].ready(s.ops[place]); err != nil {
+		s.tb.Fatalf("%s: %v\n%s", place, err, s.Service[place].Output())
 	}
 }
 
-// Env is the environment of a service.
-func (s *Split) Env(name string) map[string]string { return maps.Clone(s.env[name]) }
+// Env is the environment of the service at a place.
+func (s *Split) Env(place string) map[string]string { return maps.Clone(s.env[place]) }
 
-// OpsURL is the ops listener of a service.
-func (s *Split) OpsURL(name string) string { return s.ops[name] }
+// OpsURL is the ops listener of a place.
+func (s *Split) OpsURL(place string) string { return s.ops[place] }
 
-// Ready asks a service whether it is ready now.
-func (s *Split) Ready(name string) bool { return Ready(s.ops[name]) }
+// Ready asks the service at a place whether it is ready now.
+func (s *Split) Ready(place string) bool { return Ready(s.ops[place]) }
 
-// Metrics is the text of a service's /metrics.
-func (s *Split) Metrics(name string) string {
+// Metrics is the text of /metrics of a place.
+func (s *Split) Metrics(place string) string {
 	s.tb.Helper()
-	a := NewClient(s.tb, s.ops[name]).Do(http.MethodGet, "/metrics", "", nil)
+	a := NewClient(s.tb, s.ops[place]).Do(http.MethodGet, "/metrics", "", nil)
 	if a.Status != http.StatusOK {
-		s.tb.Fatalf("%s: /metrics: status %d", name, a.Status)
+		s.tb.Fatalf("%s: /metrics: status %d", place, a.Status)
 	}
 	return string(a.Body)
 }
@@ -137,8 +180,8 @@ func (s *Split) Metrics(name string) string {
 // Output is what all processes have written.
 func (s *Split) Output() string {
 	out := s.past + s.Infra.Output()
-	for _, name := range Services {
-		if p := s.Service[name]; p != nil {
+	for _, place := range s.Places {
+		if p := s.Service[place]; p != nil {
 			out += p.Output()
 		}
 	}

@@ -48,6 +48,9 @@ func (g *gateway) frameRequest(c *fiber.Ctx) error {
 		c.Context().SetConnectionClose() // what follows on this connection may be the rest of it
 		return fiber.ErrBadRequest
 	}
+	if g.leaving.Load() {
+		c.Context().SetConnectionClose() // what follows belongs to another gateway
+	}
 	return c.Next()
 }
 

@@ -80,6 +80,21 @@ func (l *listening) deafen() {
 // hearOut is how long requests may still be finished after the end was asked for.
 const hearOut = 2 * time.Second
 
+// longestDelay leaves time to finish within [service.StopTimeout].
+const longestDelay = 5 * time.Second
+
+// leave goes on as before for STOP_DELAY, in which whoever sends people here may learn that this gateway is not ready any
+// more. Connections are given up one by one meanwhile.
+func (g *gateway) leave(ctx context.Context) {
+	g.leaving.Store(true)
+	notice := time.NewTimer(g.settings.StopDelay)
+	defer notice.Stop()
+	select {
+	case <-notice.C:
+	case <-ctx.Done():
+	}
+}
+
 // stop answers what was asked and ends.
 func (l *listening) stop(ctx context.Context, app *fiber.App) error {
 	deaf := time.AfterFunc(hearOut, l.deafen)

@@ -31,11 +31,12 @@ import (
 // Settings are what the gateway is told.
 type Settings struct {
 	service.Settings
-	ListenAddr     string   `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8080" help:"listener of pages and JSON API"`
-	PublicURL      string   `env:"PUBLIC_URL,required,notEmpty" help:"where people reach the portal's sign-in, e.g. https://portal.example.com"`
-	TrustedProxies []string `env:"TRUSTED_PROXIES" help:"addresses or networks whose X-Forwarded headers count, e.g. 10.0.0.0/8"`
-	Argon2Memory   uint32   `env:"ARGON2_MEMORY_KIB" envDefault:"7168" help:"memory of one password hash in KiB"`
-	Argon2Time     uint32   `env:"ARGON2_ITERATIONS" envDefault:"5" help:"passes of one password hash"`
+	ListenAddr     string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:8080" help:"listener of pages and JSON API"`
+	PublicURL      string        `env:"PUBLIC_URL,required,notEmpty" help:"where people reach the portal's sign-in, e.g. https://portal.example.com"`
+	TrustedProxies []string      `env:"TRUSTED_PROXIES" help:"addresses or networks whose X-Forwarded headers count, e.g. 10.0.0.0/8"`
+	StopDelay      time.Duration `env:"STOP_DELAY" envDefault:"0s" help:"how long to go on serving after SIGTERM, no longer ready, so that a load balancer notices; at most 5s"`
+	Argon2Memory   uint32        `env:"ARGON2_MEMORY_KIB" envDefault:"7168" help:"memory of one password hash in KiB"`
+	Argon2Time     uint32        `env:"ARGON2_ITERATIONS" envDefault:"5" help:"passes of one password hash"`
 
 	PasswordLimitAccount string `env:"PASSWORD_LIMIT_ACCOUNT" envDefault:"10/10m,20/1h,50/24h" help:"how many wrong passwords an account takes; by itself for each network from which the right one came before; off for no limit"`
 	PasswordLimitNetwork string `env:"PASSWORD_LIMIT_NETWORK" envDefault:"400/10m,600/1h,1000/24h" help:"how many wrong passwords are taken from one network (/24, or /64 of IPv6) for accounts whose right password never came from it"`
@@ -61,6 +62,9 @@ func (s *Settings) Validate() []string {
 		if errAddr != nil && errNet != nil {
 			out = append(out, fmt.Sprintf("TRUSTED_PROXIES: %q is neither an address nor a network", p))
 		}
+	}
+	if s.StopDelay < 0 || s.StopDelay > longestDelay {
+		out = append(out, fmt.Sprintf("STOP_DELAY: must be between 0s and %v", longestDelay))
 	}
 	if s.Argon2Memory < 64 || s.Argon2Time < 1 {
 		out = append(out, "ARGON2_MEMORY_KIB, ARGON2_ITERATIONS: at least 64 and 1")
@@ -90,6 +94,7 @@ type gateway struct {
 	docs       atomic.Pointer[web.Docs]
 	secure     bool // PUBLIC_URL is https
 	address    net.Addr
+	leaving    atomic.Bool       // about to stop: each answer is the last one of its connection
 	proxies    []netip.Prefix    // TRUSTED_PROXIES
 	guards     map[string]string // by route, for Routes
 }
@@ -201,7 +206,10 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 			svc.Log.Error("listener ended", slog.Any("error", err))
 		}
 	}()
-	svc.OnStop("listener", func(ctx context.Context) error { return lines.stop(ctx, app) })
+	svc.OnStop("listener", func(ctx context.Context) error {
+		g.leave(ctx)
+		return lines.stop(ctx, app)
+	})
 	return g, nil
 }
 
