@@ -9,8 +9,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
@@ -73,30 +71,4 @@ func (p *policy) answer(b *bus.Bus) error {
 		bus.Handle(b, contract.PolicyAudit, p.audit),
 		bus.Handle(b, contract.PolicyAuditList, p.log.list),
 	)
-}
-
-type metrics struct {
-	decisions *prometheus.CounterVec
-	audited   *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) metrics {
-	m := metrics{
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sallyport_policy_decisions_total", Help: "Decisions about sign-ins, by action and audience.",
-		}, []string{"action", "audience"}),
-		audited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sallyport_policy_audited_total", Help: "Entries appended to the audit log, by action.",
-		}, []string{"action"}),
-	}
-	for _, audience := range []contract.Audience{contract.Internal, contract.Organization} {
-		for _, a := range []contract.Action{contract.Allow, contract.Enroll, contract.Challenge} {
-			m.decisions.WithLabelValues(string(a), string(audience))
-		}
-	}
-	for _, a := range contract.AuditActions() {
-		m.audited.WithLabelValues(string(a))
-	}
-	r.MustRegister(m.decisions, m.audited)
-	return m
 }
