@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"context"
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/contract"
@@ -12,6 +15,45 @@ type metrics struct {
 	audited   *prometheus.CounterVec
 	resets    *prometheus.CounterVec
 	ofOne     prometheus.Histogram
+}
+
+// countReset counts a reset, once however often it is told: those count, too, that an operator made without this service.
+func (p *policy) countReset(ctx context.Context, f contract.ResetFact) error {
+	first, err := p.tallies.first(ctx, f)
+	if err != nil || !first {
+		return err
+	}
+	by := resetterOf(f)
+	p.metrics.resets.WithLabelValues(string(by)).Inc()
+	if by != byMasterAdmin && by != byOrganizationAdmin {
+		return nil
+	}
+	n, err := p.tallies.count(ctx, f.Portal+"/"+f.Actor, f.At)
+	if err != nil {
+		return err
+	}
+	p.metrics.ofOne.Observe(float64(n))
+	return nil
+}
+
+// resetterOf is who made a reset.
+func resetterOf(f contract.ResetFact) resetBy {
+	switch f.Cause { //nolint:exhaustive // the rest is an admin's, or of a message from before there were causes
+	case contract.ResetByRecovery:
+		return byRecovery
+	case contract.ResetByRemoval:
+		return byPerson
+	case contract.ResetByOperator:
+		return byOperator
+	}
+	switch {
+	case strings.HasPrefix(f.Actor, "operator:"): // who deleted the account
+		return byOperator
+	case f.OfOrganization:
+		return byOrganizationAdmin
+	default:
+		return byMasterAdmin
+	}
 }
 
 // resetBy is who made a person enrol again: a closed set, fit for labels.

@@ -28,6 +28,7 @@ func (s *Settings) Validate() []string { return s.Problems() }
 type policy struct {
 	state   state
 	log     *Audit
+	tallies tallies
 	clock   clock.Clock
 	metrics metrics
 }
@@ -49,7 +50,7 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
 	}
-	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
+	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, tallies: newTallies(svc.DB), clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
 	if err := errors.Join(p.answer(svc.Bus), p.consume(ctx, svc.Bus)); err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
 	}

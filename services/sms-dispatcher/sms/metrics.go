@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/lockout"
 )
 
 // metrics of the service. Every label is a closed set whose series exist from the start.
@@ -149,4 +150,13 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 		m.unlocks.WithLabelValues(string(u))
 	}
 	return m
+}
+
+// locked counts a telephone that wrong codes have closed, by the count that closed it.
+func (m *metrics) locked(count lockout.State) {
+	kind := lockDelay
+	if count.Disabled() {
+		kind = lockDisabled
+	}
+	m.locks.WithLabelValues(kind).Inc()
 }

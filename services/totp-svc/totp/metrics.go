@@ -1,6 +1,12 @@
 package totp
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/lockout"
+)
 
 // result is how a call with a code ended: a closed set, fit for labels.
 type result string
@@ -85,10 +91,27 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// count counts one call. An error without a result of its own is ours.
-func count(c *prometheus.CounterVec, r result) {
+// label is a result as a label. An error without a result of its own is ours.
+func (r result) label() result {
 	if r == "" {
-		r = failed
+		return failed
 	}
-	c.WithLabelValues(string(r)).Inc()
+	return r
+}
+
+// count counts one call.
+func count(c *prometheus.CounterVec, r result) { c.WithLabelValues(string(r.label())).Inc() }
+
+// drifted takes in how many steps a telephone's clock is ahead of ours.
+func (m *metrics) drifted(steps int64) {
+	m.drift.Observe((time.Duration(steps) * period).Seconds())
+}
+
+// locked counts what wrong codes have closed, by the count that closed it.
+func (m *metrics) locked(factor string, count lockout.State) {
+	kind := lockDelay
+	if count.Disabled() {
+		kind = lockDisabled
+	}
+	m.locks.WithLabelValues(factor, kind).Inc()
 }
