@@ -107,7 +107,7 @@ func authenticators(t *testing.T, p *sut.Product) {
 		p.Do(http.MethodPost, guessed.Path("/verify"), guessed.Token, map[string]string{"code": sut.WrongCode(t, key, p.Now())})
 	}
 	locked := p.BeginSignIn(agent)
-	sut.Expect(t, p.Do(http.MethodPost, locked.Path("/verify"), locked.Token, map[string]string{"code": p.Code(key)}), http.StatusTooManyRequests, "locked")
+	sut.Expect(t, p.Do(http.MethodPost, locked.Path("/verify"), locked.Token, map[string]string{"code": sut.WrongCode(t, key, p.Now())}), http.StatusTooManyRequests, "locked")
 	sut.Want[sut.SignIn](t, http.StatusOK, p.Do(http.MethodPost, locked.Path("/recover"), locked.Token, map[string]string{"recovery_code": recovery}))
 	master := p.SignInTOTP(admin, adminKey)
 	for range 21 {
