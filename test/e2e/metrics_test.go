@@ -92,7 +92,7 @@ func TestTheFiguresTellTheWay(t *testing.T) {
 		`sallyport_gateway_request_seconds_count{route=POST /v1/sign-ins/:id/verify,status=4xx}`:     7,
 		`sallyport_gateway_request_seconds_count{route=POST /v1/sign-ins/:id/enrollment,status=2xx}`: 1,
 		`sallyport_gateway_request_seconds_count{route=GET /v1/admin/audit,status=2xx}`:              0,
-		`sallyport_gateway_sessions{}`:                                         1, // enrolling ended nobody's; the second sign-in is the second session
+		`sallyport_gateway_sessions{}`:                                         2,
 		`sallyport_totp_verifications_total{result=accepted}`:                  1,
 		`sallyport_totp_verifications_total{result=wrong}`:                     5,
 		`sallyport_totp_verifications_total{result=locked}`:                    2,
@@ -200,12 +200,16 @@ func labelsOf() map[string][]string {
 		"by":      words("master_admin organization_admin operator recovery person"),
 		"action":  words("allow enroll challenge blocked recorded"),
 		"command": words("find insert update delete findAndModify count createIndexes other"),
-		"outcome": words("begun complete locked ok error retried dead unacknowledged dropped sent failed expired superseded answered unanswered"),
+		"outcome": words("begun complete locked ok error retried dead unacknowledged dropped sent failed expired superseded answered unanswered " +
+			// of ways to a sign-in provider
+			"cancelled disabled domain internal local other_subject refused signed_in stale stepped_up unavailable unknown untrusted unverified"),
 		"result": words("accepted right wrong replayed locked malformed none repeated error expired refused opened disabled " +
-			"account_limited network_limited unknown resealed changed unreadable taken"),
+			"account_limited network_limited unjudged resealed changed unopened taken"),
 		"purpose": words("enrolment sign_in step_up"), "class": words("sent not_sent ambiguous permanent ours"),
 		"country": words("US CA GB other"), "why": words("expired late"), "keyset": words("store bus"),
-		"route": {"other"}, "subject": {}, "code": {"ok"}, "guard": {}, "reason": {}, "event": {},
+		"route": {"other"}, "subject": {}, "code": {"ok"}, "guard": {},
+		"reason": words("carrier expired invalid_number opted_out stopped superseded unsendable"),
+		"event":  words("bad_key begun turned entered late redeemed unproved no_answer"),
 	}
 	for _, r := range gateway.Routes() {
 		out["route"] = append(out["route"], r.Method+" "+r.Path)

@@ -37,13 +37,13 @@ func resets(t *testing.T, services ...*service.Service) (by map[string]float64, 
 	return by, n, sum
 }
 
-// Twenty people whom one admin resets at once, at two replicas, are counted as 1, 2, … 20: none twice, none left out.
+// Six people whom one admin resets at once, at two replicas, are counted as 1, 2, … 6: none twice, none left out.
 // What is asked or told again counts no more; a reset by an operator is counted when the service hears of it.
 func TestResetsAreCountedExactly(t *testing.T) {
 	f := start(t)
 	other := f.world.Start(contract.Policy, policy.Start, nil)
 	f.change(settings(0, required, required, true))
-	const people = 20
+	const people = 6
 	var all sync.WaitGroup
 	for i := range people {
 		all.Go(func() {
