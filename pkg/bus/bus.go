@@ -80,6 +80,11 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, m := range contract.Messages() {
+		if m.Kind == "call" && slices.Contains(m.From, o.Name) {
+			b.metrics.willCall("client", m.Subject)
+		}
+	}
 	for {
 		if err = asked(ctx, b.found); err == nil {
 			return b, nil
@@ -133,6 +138,7 @@ func Visit(ctx context.Context, o Options) (*Bus, error) {
 			return nil, notReached(o.URL, err)
 		}
 	}
+	b.connected(o.Metrics)
 	b.makes = !b.nc.AuthRequired()
 	if b.js, err = jetstream.New(b.nc); err != nil {
 		b.nc.Close()

@@ -81,6 +81,7 @@ func Handle[Req, Rep any](b *Bus, call contract.Call[Req, Rep], h func(context.C
 	if call.Server != b.name {
 		return fmt.Errorf("%s belongs to %s", call.Subject, call.Server)
 	}
+	b.metrics.willCall("server", call.Subject)
 	slots := make(chan struct{}, b.slots)
 	answers := newAnswers(512, 5*time.Second)
 	sub, err := b.nc.QueueSubscribe(call.Subject, string(b.name), func(msg *nats.Msg) {

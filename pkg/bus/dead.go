@@ -49,13 +49,13 @@ func (b *Bus) bury(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMe
 	if _, err := b.js.PublishMsg(ctx, b.letter(msg, meta, why), jetstream.WithMsgID(id)); err != nil {
 		b.log.Error("dead letter not written", slog.String("subject", msg.Subject()), slog.Any("error", err))
 		_ = msg.NakWithDelay(5 * time.Second) // it comes again, and so does this attempt
-		return "retried"
+		return consumedRetried
 	}
 	b.log.Error("event is dead", slog.String("subject", msg.Subject()), slog.Uint64("sequence", meta.Sequence.Stream), slog.Any("error", why))
 	if err := msg.TermWithReason("dead letter " + id); err != nil {
 		b.log.Warn("dead event not terminated", slog.String("subject", msg.Subject()), slog.Any("error", err))
 	}
-	return "dead"
+	return consumedDead
 }
 
 // letter is what is kept of an event that this service cannot use.

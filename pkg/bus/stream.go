@@ -111,6 +111,7 @@ func Consume[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 		return fmt.Errorf("consumer of %s: %d workers and %d deliveries are more than %d and %d", ev.Subject, o.Workers, o.MaxDeliver, mostWorkers, mostDeliveries)
 	}
 	name := permit.Durable(b.name, ev.Subject)
+	b.metrics.willConsume(ev.Subject)
 	// Work in hand is finished at stop, so its context is not the starter's.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	slots, stopping := make(chan struct{}, o.Workers), make(chan struct{})
@@ -234,7 +235,7 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	meta, err := msg.Metadata()
 	if err != nil {
 		b.log.Error("event without metadata", slog.String("subject", ev.Subject), slog.Any("error", err))
-		return "dropped"
+		return consumedDropped
 	}
 	m, err := decode[T](msg.Headers(), msg.Data())
 	if err != nil {
@@ -257,18 +258,18 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 	case err == nil:
 		if err := msg.Ack(); err != nil {
 			b.log.Warn("event not acknowledged", slog.String("subject", ev.Subject), slog.Any("error", err))
-			return "unacknowledged"
+			return consumedUnsaid
 		}
-		return "ok"
+		return consumedOK
 	case errors.As(err, &d), meta.NumDelivered >= uint64(o.MaxDeliver): //nolint:gosec // a small positive number
 		return b.bury(ctx, msg, meta, err)
 	default:
 		delay := retryDelay(meta.NumDelivered)
 		b.log.Warn("event failed", slog.String("subject", ev.Subject), slog.String("id", id), slog.Uint64("attempt", meta.NumDelivered), slog.Any("error", err))
 		if err := msg.NakWithDelay(delay); err != nil {
-			return "unacknowledged"
+			return consumedUnsaid
 		}
-		return "retried"
+		return consumedRetried
 	}
 }
 

@@ -144,6 +144,8 @@ type ResetRequest struct {
 	Reason string `json:"reason"`
 	// Keep is the session in which a person removed their own factor: the one that need not end.
 	Keep string `json:"keep,omitempty"`
+	// OfOrganization tells that the actor is an admin of the person's organization, and not of the portal.
+	OfOrganization bool `json:"of_organization,omitempty"`
 }
 
 // ResetCause is why a person's factors are dead.

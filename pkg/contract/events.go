@@ -115,6 +115,8 @@ type ResetFact struct {
 	// Epoch is the person's first epoch after the reset; enrolments of an older person generation are dead.
 	Epoch Epoch     `json:"epoch"`
 	At    time.Time `json:"at"`
+	// OfOrganization is as in [ResetRequest].
+	OfOrganization bool `json:"of_organization,omitempty"`
 }
 
 // StandingFact is the payload of [StandingChanged].

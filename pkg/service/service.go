@@ -133,7 +133,12 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	if s.MongoDBName == "" {
 		s.MongoDBName = store.Database(name)
 	}
-	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"service": string(name)}, env.Metrics)
+	registerer := svc.Registerer()
+	newBuildInfo(registerer)
+	newReadiness(registerer, svc)
+	// They are seen from the start: who waits for a part that is away has it at 0.
+	svc.CheckReady("nats", func(context.Context) error { return errNotYet })
+	svc.CheckReady("store", func(context.Context) error { return errNotYet })
 	ctx, cancel := context.WithTimeout(ctx, s.StartTimeout)
 	defer cancel()
 	o := bus.Options{
@@ -160,6 +165,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	}
 	svc.CheckReady("store", svc.DB.Ready)
 	svc.Outbox = store.NewOutbox(svc.DB, svc.Log, svc.Bus.Send)
+	svc.Outbox.Measure(registerer)
 	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, 5*time.Second, 5*time.Second) })
 	svc.followKeys()
 	return svc, nil
@@ -177,11 +183,19 @@ func (s *Service) OnStop(name string, f func(context.Context) error) {
 	s.stops = append(s.stops, stop{name, f})
 }
 
-// CheckReady adds something that must be true for the service to be ready.
+// CheckReady adds something that must be true for the service to be ready, or replaces the check of that name.
 func (s *Service) CheckReady(name string, f func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.checks = slices.DeleteFunc(slices.Clone(s.checks), func(c check) bool { return c.name == name })
 	s.checks = append(s.checks, check{name, f})
+}
+
+// allChecks are those that there are now.
+func (s *Service) allChecks() []check {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checks
 }
 
 // Go runs background work until the service stops; f returns when its context ends.
@@ -195,9 +209,7 @@ func (s *Service) Go(f func(context.Context)) {
 
 // Ready asks every check, at once, and returns what is wrong by name; empty means ready.
 func (s *Service) Ready(ctx context.Context) map[string]string {
-	s.mu.Lock()
-	checks := s.checks
-	s.mu.Unlock()
+	checks := s.allChecks()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var mu sync.Mutex

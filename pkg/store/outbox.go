@@ -25,6 +25,7 @@ type Outbox struct {
 	send  func(context.Context, bus.Letter) error
 	log   *slog.Logger
 	work  sync.WaitGroup
+	left  leftOver
 }
 
 // note says that a document may hold a letter; its _id is the letter's.
@@ -122,23 +123,32 @@ func (o *Outbox) Run(ctx context.Context, interval, grace time.Duration) {
 	}
 }
 
+// sweepMost is how many left-over letters one sweep looks at.
+const sweepMost = 500
+
 func (o *Outbox) sweep(ctx context.Context, grace time.Duration) error {
 	old := bson.D{{Key: "at", Value: bson.D{{Key: "$lte", Value: time.Now().Add(-grace).UTC()}}}}
-	// The collection holds what is in hand now: a handful of notes, found by a scan.
-	notes, err := o.notes.Query(ctx, old, bson.D{{Key: "_id", Value: 1}}, 500)
+	// The collection holds what is in hand now: a handful of notes, found by a scan. The oldest go first.
+	notes, err := o.notes.Query(ctx, old, bson.D{{Key: "at", Value: 1}}, sweepMost)
 	if err != nil {
 		return err
 	}
 	var failed error
-	for _, n := range notes {
-		// One letter that cannot be sent must not hold up the others.
-		if err := o.relay(ctx, n); err != nil && failed == nil {
-			failed = fmt.Errorf("%s: %w", n.ID, err)
-		}
+	var waiting []note
+	for i, n := range notes {
 		if ctx.Err() != nil {
+			waiting = append(waiting, notes[i:]...)
 			break
 		}
+		// One letter that cannot be sent must not hold up the others.
+		if err := o.relay(ctx, n); err != nil {
+			waiting = append(waiting, n)
+			if failed == nil {
+				failed = fmt.Errorf("%s: %w", n.ID, err)
+			}
+		}
 	}
+	o.left.are(waiting)
 	return failed
 }
 

@@ -288,6 +288,12 @@ func monitor(r prometheus.Registerer) *event.CommandMonitor {
 		r.MustRegister(took)
 	}
 	known := map[string]bool{"find": true, "insert": true, "update": true, "delete": true, "findAndModify": true, "count": true, "createIndexes": true}
+	for command := range known {
+		took.WithLabelValues(command, "ok")
+		took.WithLabelValues(command, "error")
+	}
+	took.WithLabelValues("other", "ok")
+	took.WithLabelValues("other", "error")
 	label := func(command string) string {
 		if known[command] {
 			return command

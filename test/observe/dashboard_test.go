@@ -130,6 +130,31 @@ func (d dashboard) fill(tb testing.TB, expr string) string {
 	})
 }
 
+// over tells whether two panels share a part of the grid.
+func (p panel) over(q panel) bool {
+	a, b := p.GridPos, q.GridPos
+	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
+}
+
+// TestEveryAlertIsOnADashboard: it is counted under "Alerts that ring", and marks the time in every panel.
+func TestEveryAlertIsOnADashboard(t *testing.T) {
+	var shown []*regexp.Regexp
+	for file, d := range dashboards(t) {
+		names := regexp.MustCompile(`alertname=~"([^"]+)"`).FindStringSubmatch(d.Annotations.List[0].Expr)
+		if names == nil || !strings.Contains(d.Panels[1].Targets[0].Expr, names[0]) {
+			t.Fatalf("%s does not count the alerts that it marks", file)
+		}
+		shown = append(shown, regexp.MustCompile("^(?:"+names[1]+")$"))
+	}
+	for _, file := range glob(t, deploy(t, "prometheus", "rules", "*.yaml")) {
+		for _, found := range regexp.MustCompile(`(?m)^ *- alert: (\w+)$`).FindAllStringSubmatch(read(t, file), -1) {
+			if !slices.ContainsFunc(shown, func(r *regexp.Regexp) bool { return r.MatchString(found[1]) }) {
+				t.Errorf("no dashboard shows %s", found[1])
+			}
+		}
+	}
+}
+
 // TestDashboardsExplainThemselves: every panel says what is normal, asks the data source that was chosen, and needs no
 // plugin.
 func TestDashboardsExplainThemselves(t *testing.T) {
@@ -145,7 +170,12 @@ func TestDashboardsExplainThemselves(t *testing.T) {
 			t.Errorf("%s: schemaVersion %d", file, d.SchemaVersion)
 		}
 		ids := map[int]bool{}
-		for _, p := range d.all() {
+		for i, p := range d.all() {
+			for _, q := range d.all()[:i] {
+				if p.over(q) {
+					t.Errorf("%s: %s lies over %s", file, p.Title, q.Title)
+				}
+			}
 			if p.ID == 0 || ids[p.ID] || p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {
 				t.Errorf("%s: %s: id %d is taken, or it stands outside of the grid", file, p.Title, p.ID)
 			}

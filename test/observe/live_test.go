@@ -16,11 +16,13 @@ var selector = regexp.MustCompile(`\b(up|ALERTS|sallyport[_:][a-z0-9_:]+)(\{[^}]
 // TestEveryQueryFindsSomething: every query of every dashboard and rule is understood by Prometheus and has a number to
 // show on an installation at work, and every name and label value in it exists there. What goes wrong is seen.
 func TestEveryQueryFindsSomething(t *testing.T) {
+	t.Parallel()
 	p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(map[string]string{
 		"SMS_COUNTRIES": "US,GB", "SMS_DAILY_BUDGET": "1000", "SMS_PRICES": "US=0.0075,GB=0.04",
 	})})
-	prom := startPrometheus(t, p.Ops)
-	signIns(t, p)
+	prom := startPrometheus(t, map[string]string{"sallyport": p.Ops})
+	texts(t, p)
+	authenticators(t, p)
 
 	rules := prom.rules()
 	if len(rules) == 0 {
@@ -48,6 +50,10 @@ func TestEveryQueryFindsSomething(t *testing.T) {
 		`sum(sallyport_sms_attempts_total{class="not_sent"}) >= 1`, `sum(sallyport_sms_attempts_total{class="permanent"}) >= 1`,
 		`sum(sallyport_sms_challenges_ended_total{outcome="failed"}) >= 1`, `sallyport:sms_handed_over:ratio15m < 1`,
 		`60 * sallyport:sms_answered:rate5m > 0`,
+		`sallyport:codes_wrong:increase15m >= 5`, `sallyport:factors_locked:increase15m >= 1`, `sallyport:recovery_codes_used:increase1h >= 1`,
+		`sum(sallyport_gateway_sign_ins_total{population="internal", outcome="locked"}) >= 1`,
+		`sum(sallyport_policy_resets_total{by="master_admin"}) == 21`, `sum(sallyport_policy_resets_total{by="recovery"}) == 1`,
+		`ALERTS{alertname="AdminResetsMany", alertstate="firing"}`,
 	} {
 		finds(t, prom, "the faults of this test", expr)
 	}
@@ -61,8 +67,8 @@ func TestEveryQueryFindsSomething(t *testing.T) {
 	finds(t, prom, "nobody sends", `ALERTS{alertname="TextsDispatcherGone"}`)
 }
 
-// signIns is a morning of a few contacts, in which the carrier stumbles and one of them has opted out.
-func signIns(t *testing.T, p *sut.Product) {
+// texts is a morning of a few contacts, in which the carrier stumbles and one of them has opted out.
+func texts(t *testing.T, p *sut.Product) {
 	t.Helper()
 	people := map[string]string{"clerk@acme.test": "+17015559443", "owner@acme.test": "+17015559444", "temp@acme.test": "+17015559446"}
 	for email, phone := range people {
@@ -83,6 +89,30 @@ func signIns(t *testing.T, p *sut.Product) {
 	})
 	// Every challenge is over: those that were never answered too.
 	p.Advance(6 * time.Minute)
+}
+
+// authenticators is a morning of two internal users. One of them mistypes until they are locked, comes in with a recovery
+// code, and is reset by an admin, who cannot stop.
+func authenticators(t *testing.T, p *sut.Product) {
+	t.Helper()
+	const admin, agent = "admin@demo.test", "agent@demo.test"
+	adminKey, _ := p.EnrolTOTP(admin)
+	key, session := p.EnrolTOTP(agent)
+	recovery := sut.Want[struct{ Codes []string }](t, http.StatusOK, p.Do(http.MethodPost, "/v1/account/recovery-codes", session, nil)).Codes[0]
+	for range 2 {
+		sut.Want[any](t, http.StatusOK, p.Who(p.SignInTOTP(agent, key)))
+	}
+	guessed := p.BeginSignIn(agent)
+	for range 5 {
+		p.Do(http.MethodPost, guessed.Path("/verify"), guessed.Token, map[string]string{"code": sut.WrongCode(t, key, p.Now())})
+	}
+	locked := p.BeginSignIn(agent)
+	sut.Expect(t, p.Do(http.MethodPost, locked.Path("/verify"), locked.Token, map[string]string{"code": sut.WrongCode(t, key, p.Now())}), http.StatusTooManyRequests, "locked")
+	sut.Want[sut.SignIn](t, http.StatusOK, p.Do(http.MethodPost, locked.Path("/recover"), locked.Token, map[string]string{"recovery_code": recovery}))
+	master := p.SignInTOTP(admin, adminKey)
+	for range 21 {
+		sut.Expect(t, p.Do(http.MethodPost, "/v1/admin/users/agent-demo/reset-second-factor", master, map[string]string{"reason": "lost the phone"}), http.StatusNoContent, "")
+	}
 }
 
 // checkRule: Prometheus evaluates it, and each thing that it compares is there. An alert itself finds nothing, as it

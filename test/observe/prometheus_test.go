@@ -23,8 +23,8 @@ type prometheus struct {
 	base string
 }
 
-// startPrometheus scrapes an ops listener once a second until the test ends.
-func startPrometheus(tb testing.TB, ops string) *prometheus {
+// startPrometheus scrapes ops listeners, by service, once a second until the test ends.
+func startPrometheus(tb testing.TB, ops map[string]string) *prometheus {
 	tb.Helper()
 	dir := tb.TempDir()
 	write := func(name, text string) {
@@ -38,7 +38,11 @@ func startPrometheus(tb testing.TB, ops string) *prometheus {
 		tb.Fatalf("prometheus.yml has other intervals than this test knows:\n%s", shipped)
 	}
 	write("prometheus.yml", quick)
-	write("targets.yaml", fmt.Sprintf("- targets: [%q]\n  labels: {service: sallyport}\n", strings.TrimPrefix(ops, "http://")))
+	var targets strings.Builder
+	for service, url := range ops {
+		fmt.Fprintf(&targets, "- targets: [%q]\n  labels: {service: %s}\n", strings.TrimPrefix(url, "http://"), service)
+	}
+	write("targets.yaml", targets.String())
 	if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS(deploy(tb, "prometheus", "rules"))); err != nil {
 		tb.Fatal(err)
 	}
@@ -55,7 +59,7 @@ func startPrometheus(tb testing.TB, ops string) *prometheus {
 		if !process.Running() {
 			tb.Fatalf("Prometheus has ended:\n%s", process.Output())
 		}
-		n, err := p.value("count_over_time((sum(up) == 1)[1m:1s])")
+		n, err := p.value(fmt.Sprintf("count_over_time((sum(up) == %d)[1m:1s])", len(ops)))
 		return err == nil && n >= 2
 	})
 	return p

@@ -77,6 +77,7 @@ func (f *signIns) noteText(ctx context.Context, s signIn, revision uint64, expir
 		if readErr != nil || now.Status != s.Status || now.Factor != s.Factor || now.Enrolment != s.Enrolment || now.CodeExpiresAt.After(expires) {
 			return signIn{}, err
 		}
+		now.starts = s.starts && !now.Started
 		now.Started = now.Started || s.Started
 	}
 }
@@ -127,13 +128,26 @@ func (f *signIns) verify(ctx context.Context, id, token string, code secret.Stri
 // again. Who decides is the factor's owner; this only shows, and a lost race or a fault shows nothing.
 func (f *signIns) noteLock(ctx context.Context, s signIn, revision uint64, refusal error) {
 	var e *contract.Error
-	if !errors.As(refusal, &e) || e.LockedUntil == nil || e.LockedUntil.Equal(s.LockedUntil) {
+	if !errors.As(refusal, &e) || !tellsOfLock(e) {
 		return
 	}
-	s.LockedUntil = *e.LockedUntil
+	until := s.LockedUntil
+	if e.LockedUntil != nil {
+		until = *e.LockedUntil
+	}
+	if s.Locked && until.Equal(s.LockedUntil) {
+		return
+	}
+	s.locks = !s.Locked
+	s.LockedUntil, s.Locked = until, true
 	if _, _, err := f.advance(ctx, s, revision, stepNothing); err != nil {
 		f.log.Debug("lock not noted", slog.Any("error", err))
 	}
+}
+
+// tellsOfLock tells whether a refusal says that a factor is closed, or that this code has closed it.
+func tellsOfLock(e *contract.Error) bool {
+	return e.Code == contract.Locked || e.LockedUntil != nil || e.Code == contract.InvalidCode && e.AttemptsLeft != nil && *e.AttemptsLeft == 0
 }
 
 // textChallenge names the text message whose code is typed.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/service"
@@ -20,7 +22,7 @@ func TestB24AResendOutlivesAnotherChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flow := &signIns{kv: kv, bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler)}
+	flow := &signIns{kv: kv, bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler), counts: newMetrics(prometheus.NewRegistry())}
 	now := w.Clock.Now()
 	expires, lock := now.Add(5*time.Minute), now.Add(30*time.Second)
 
@@ -97,7 +99,7 @@ func TestB24ANoteThatNeverFitsIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flow := &signIns{kv: kv, bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler)}
+	flow := &signIns{kv: kv, bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler), counts: newMetrics(prometheus.NewRegistry())}
 	s := signIn{ID: bus.NewID(), Status: StatusEnroll, Factor: contract.FactorSMS}
 	revision, err := kv.Create(t.Context(), s.ID, s)
 	if err != nil {
@@ -125,7 +127,7 @@ func TestB24ANoteThatNeverFitsIsGivenUp(t *testing.T) {
 // offered with it.
 func TestB26PausedOnlyWhileItWaits(t *testing.T) {
 	w := servicetest.New(t)
-	flow := &signIns{bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler)}
+	flow := &signIns{bus: w.Bus(contract.AuthGateway), now: w.Clock.Now, log: slog.New(slog.DiscardHandler), counts: newMetrics(prometheus.NewRegistry())}
 	now := w.Clock.Now()
 	var reply contract.SMSStatusReply
 	err := bus.Handle(w.Bus(contract.SMSDispatcher), contract.SMSStatus, func(context.Context, contract.SMSStatusRequest) (contract.SMSStatusReply, error) {

@@ -74,7 +74,9 @@ func (d *desk) reset(ctx context.Context, s session, id, reason string) error {
 	if reason, err = reasonOf(reason, true); err != nil {
 		return err
 	}
-	return d.resetPerson(ctx, u, contract.ResetRequest{Account: u.account(), Reset: bus.NewID(), Actor: s.User, Cause: contract.ResetByAdmin, Reason: reason})
+	return d.resetPerson(ctx, u, contract.ResetRequest{
+		Account: u.account(), Reset: bus.NewID(), Actor: s.User, Cause: contract.ResetByAdmin, Reason: reason, OfOrganization: !s.Who.MasterAdmin,
+	})
 }
 
 // resetPerson has policy-svc reset somebody, which is in its audit log when it answers, ends their sessions and takes

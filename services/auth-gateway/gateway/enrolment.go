@@ -72,10 +72,14 @@ func (f *signIns) unenrolled(ctx context.Context, s signIn, revision uint64) (ow
 	}
 	for _, living := range d.Factors {
 		if living.Factor == s.Factor {
-			if _, _, err := f.advance(ctx, s, revision, stepReenter); err != nil {
+			way := stepElsewhere
+			if own = living.Enrolment == s.Enrolment; own {
+				way = stepReenter
+			}
+			if _, _, err := f.advance(ctx, s, revision, way); err != nil {
 				return false, err
 			}
-			return living.Enrolment == s.Enrolment, contract.Refuse(contract.Conflict, "Your second factor is set up. Please sign in again.")
+			return own, contract.Refuse(contract.Conflict, "Your second factor is set up. Please sign in again.")
 		}
 	}
 	return false, nil
@@ -86,7 +90,7 @@ func (f *signIns) started(ctx context.Context, s signIn, revision uint64) (signI
 	if s.Started {
 		return s, nil
 	}
-	s.Started = true
+	s.Started, s.starts = true, true
 	s, _, err := f.advance(ctx, s, revision, stepNothing)
 	if err != nil {
 		return signIn{}, err
@@ -128,10 +132,10 @@ func (f *signIns) startSMS(ctx context.Context, p portal, id, token, phone strin
 		return outcome{}, err
 	}
 	first := !s.Started
-	s.Started = true
+	s.Started, s.starts = true, first
 	out, err := f.text(ctx, p, s, revision, phone)
 	if err != nil {
-		s.Started = !first // it is told with the first text, which did not go out
+		s.Started, s.starts = !first, false // it is told with the first text, which did not go out
 		f.noteLimit(ctx, s, revision, err)
 	}
 	if err == nil && first {

@@ -29,6 +29,8 @@ type passwords struct {
 	recipe string
 	// refused is how long a refusal takes at the least, where no hashes were imported.
 	refused time.Duration
+	// waited is told how many seconds each hash has waited in line; nil tells nobody.
+	waited func(seconds float64)
 
 	mu     sync.Mutex
 	floors map[string]time.Duration // the same with imported hashes, by their forms
@@ -97,13 +99,21 @@ func (p *passwords) even(ctx context.Context, begun time.Time, floor time.Durati
 func (p *passwords) queue(ctx context.Context, f func() error) error {
 	patience := time.NewTimer(hashPatience)
 	defer patience.Stop()
+	came := time.Now() // real time: how long people wait
+	tell := func() {
+		if p.waited != nil {
+			p.waited(time.Since(came).Seconds()) // real time: the same
+		}
+	}
 	select {
 	case p.line <- struct{}{}:
 		defer func() { <-p.line }()
+		tell()
 		return f()
 	case <-patience.C:
 	case <-ctx.Done():
 	}
+	tell()
 	return contract.Wait(contract.Unavailable, 5*time.Second, "Many people are signing in just now. Please try again in a moment.")
 }
 

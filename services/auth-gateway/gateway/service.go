@@ -97,6 +97,7 @@ type gateway struct {
 	leaving    atomic.Bool       // about to stop: each answer is the last one of its connection
 	proxies    []netip.Prefix    // TRUSTED_PROXIES
 	guards     map[string]string // by route, for Routes
+	requests   *requests
 }
 
 // portalsEvery is how soon a portal that was added or changed is seen.
@@ -137,10 +138,13 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		svc: svc, settings: settings, accounts: newAccounts(svc.DB), address: listener.Addr(),
 		secure: strings.HasPrefix(settings.PublicURL, "https:"), proxies: trustedNetworks(settings.TrustedProxies),
 	}
+	counts := newMetrics(svc.Registerer())
+	g.requests = newRequests(svc.Registerer())
 	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time)
 	if err != nil {
 		return nil, err
 	}
+	hashes.waited = counts.hashWait.Observe
 	if err := svc.DB.EnsureIndexes(ctx, slices.Concat(directoryIndexes(), guessIndexes(), doorIndexes())); err != nil {
 		return nil, err
 	}
@@ -151,6 +155,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		return nil, err
 	}
 	g.sessions.log = svc.Log
+	g.sessions.measure(svc.Registerer())
 	signInBucket, err := bus.OpenKV[signIn](ctx, svc.Bus, contract.SignIns)
 	if err != nil {
 		return nil, err
@@ -164,7 +169,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	guesses := newGuesses(g.desk.guesses, limits, g.accounts, svc.Bus, g.now, svc.Log, svc.Registerer())
 	g.flow = &signIns{
 		kv: signInBucket, bus: svc.Bus, accounts: g.accounts, passwords: hashes, guesses: guesses, sessions: g.sessions,
-		seal: svc.Keys.Bus, now: g.now, log: svc.Log, here: g.portal, arrived: arrivals.note,
+		seal: svc.Keys.Bus, now: g.now, log: svc.Log, here: g.portal, arrived: arrivals.note, counts: counts,
 	}
 	if g.federation, err = openFederation(ctx, svc, g.desk, g.flow); err != nil {
 		return nil, err
@@ -302,6 +307,9 @@ func (g *gateway) newApp() *fiber.App {
 		DisableStartupMessage: true, ErrorHandler: g.answerError, CaseSensitive: true, StrictRouting: false,
 		EnableTrustedProxyCheck: true, TrustedProxies: g.settings.TrustedProxies, ProxyHeader: proxyHeader(g.settings.TrustedProxies),
 	})
+	if g.requests != nil { // the table of routes is asked for without anything that runs
+		app.Use(g.measure)
+	}
 	app.Use(g.frameRequest, g.survive)
 	return app
 }

@@ -53,8 +53,12 @@ type signIn struct {
 	Limited      contract.Reason `json:"limited,omitempty"`
 	LimitedUntil time.Time       `json:"limited_until,omitzero"`
 
-	// LockedUntil is when the factor opens that was closed by a code typed here.
+	// LockedUntil is when the factor opens that was closed by a code typed here. Locked tells that it was closed at any
+	// time of this sign-in, or disabled.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
+	Locked      bool      `json:"locked,omitempty"`
+	// starts and locks tell that the next write is the one that sets Started, or Locked: whoever wrote it counts it.
+	starts, locks bool
 
 	// Reset is when and why the person must enrol again, where that was not their own doing.
 	Reset *contract.ResetNote `json:"reset,omitempty"`
@@ -92,6 +96,7 @@ type signIns struct {
 	here func(context.Context) (portal, error)
 	// arrived is told of every session that is opened; it returns at once.
 	arrived func(who contract.Account, at time.Time, news bool)
+	counts  *metrics
 }
 
 // fieldSealer seals and opens the secret fields of messages.
@@ -180,6 +185,7 @@ func (f *signIns) enter(ctx context.Context, p portal, u user, s signIn) (outcom
 	if err != nil {
 		return outcome{}, secret.String{}, err
 	}
+	f.counts.begun(s)
 	out := outcome{signIn: s}
 	switch {
 	case !ticket.Empty(): // what the person sees begins with their browser
@@ -337,6 +343,10 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 	if errors.Is(err, bus.ErrKeyChanged) {
 		return signIn{}, 0, errWentOn
 	}
+	if err == nil {
+		f.counts.moved(s, way)
+	}
+	s.starts, s.locks = false, false
 	return s, revision, err
 }
 
@@ -364,6 +374,7 @@ func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome
 		return outcome{}, err
 	}
 	f.arrived(s.account(), f.now(), !u.SignedIn || u.Mirror.Locked)
+	f.counts.complete(s, methods, f.now())
 	return outcome{signIn: s, session: &v, token: token}, nil
 }
 

@@ -31,10 +31,15 @@ func Routes() []Route {
 	return out
 }
 
-// guarded notes which guard stands before a route, for [Routes]. It takes paths of the API and of the router.
+// guarded notes which guard stands before a route, for [Routes], and that its answers are measured. It takes paths of the
+// API and of the router.
 func (g *gateway) guarded(who guard, method, path string) {
 	if g.guards == nil {
 		g.guards = make(map[string]string)
 	}
-	g.guards[method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path)] = who.name
+	path = strings.NewReplacer("{", ":", "}", "").Replace(path)
+	g.guards[method+" "+path] = who.name
+	if g.requests != nil {
+		g.requests.expect(method, path)
+	}
 }

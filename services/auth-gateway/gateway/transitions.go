@@ -30,6 +30,7 @@ const (
 	stepChallenge step   = "challenge" // policy asks for a code
 	stepConfirmed step   = "confirmed" // the new factor is active and recorded
 	stepReenter   step   = "reenter"   // the same, and the person must sign in again
+	stepElsewhere step   = "elsewhere" // there is a factor by now, from another sign-in: the person must sign in again
 	stepSkipped   step   = "skipped"   // policy remembered the skip
 	stepVerified  step   = "verified"  // the code was right
 	stepRecovered step   = "recovered" // a recovery code was spent, the old factor is dead
@@ -47,6 +48,7 @@ var transitions = map[Status]map[step]Status{
 	StatusEnroll: {
 		stepConfirmed: StatusComplete,
 		stepReenter:   StatusRelogin,
+		stepElsewhere: StatusRelogin,
 		stepSkipped:   StatusComplete,
 		stepNothing:   StatusEnroll,
 	},

@@ -119,7 +119,7 @@ func (p *policy) reset(ctx context.Context, req contract.ResetRequest) (contract
 		}
 		begun, done := standing.Resets[req.Reset]
 		fact := contract.ResetFact{
-			Account: req.Account, Reset: req.Reset, Actor: req.Actor, Cause: req.Cause, Reason: req.Reason, Keep: req.Keep, At: p.clock.Now(),
+			Account: req.Account, Reset: req.Reset, Actor: req.Actor, Cause: req.Cause, Reason: req.Reason, Keep: req.Keep, At: p.clock.Now(), OfOrganization: req.OfOrganization,
 			Epoch: contract.Epoch{Population: rules.of(standing.audience()).Generation, Person: begun},
 		}
 		if done { // an earlier attempt may have gone no further

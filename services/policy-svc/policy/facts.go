@@ -28,7 +28,9 @@ func (p *policy) consume(ctx context.Context, b *bus.Bus) error {
 			})
 			return recoveryNote(f), err
 		}),
-		keep(ctx, p, b, contract.EnrolmentReset, only(resetNote)),
+		keep(ctx, p, b, contract.EnrolmentReset, func(ctx context.Context, f contract.ResetFact) (contract.AuditNote, error) {
+			return resetNote(f), p.countReset(ctx, f)
+		}),
 		keep(ctx, p, b, contract.EnrolmentSkipped, only(func(f contract.PersonFact) contract.AuditNote {
 			return personNote(contract.AuditEnrolmentSkipped, f)
 		})),

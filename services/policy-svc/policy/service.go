@@ -9,8 +9,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"sallyport/pkg/bus"
 	"sallyport/pkg/clock"
 	"sallyport/pkg/config"
@@ -30,6 +28,7 @@ func (s *Settings) Validate() []string { return s.Problems() }
 type policy struct {
 	state   state
 	log     *Audit
+	tallies tallies
 	clock   clock.Clock
 	metrics metrics
 }
@@ -51,7 +50,7 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
 	}
-	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
+	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, tallies: newTallies(svc.DB), clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
 	if err := errors.Join(p.answer(svc.Bus), p.consume(ctx, svc.Bus)); err != nil {
 		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
 	}
@@ -73,30 +72,4 @@ func (p *policy) answer(b *bus.Bus) error {
 		bus.Handle(b, contract.PolicyAudit, p.audit),
 		bus.Handle(b, contract.PolicyAuditList, p.log.list),
 	)
-}
-
-type metrics struct {
-	decisions *prometheus.CounterVec
-	audited   *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) metrics {
-	m := metrics{
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sallyport_policy_decisions_total", Help: "Decisions about sign-ins, by action and audience.",
-		}, []string{"action", "audience"}),
-		audited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sallyport_policy_audited_total", Help: "Entries appended to the audit log, by action.",
-		}, []string{"action"}),
-	}
-	for _, audience := range []contract.Audience{contract.Internal, contract.Organization} {
-		for _, a := range []contract.Action{contract.Allow, contract.Enroll, contract.Challenge} {
-			m.decisions.WithLabelValues(string(a), string(audience))
-		}
-	}
-	for _, a := range contract.AuditActions() {
-		m.audited.WithLabelValues(string(a))
-	}
-	r.MustRegister(m.decisions, m.audited)
-	return m
 }

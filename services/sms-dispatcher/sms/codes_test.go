@@ -12,6 +12,7 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/service"
 	"sallyport/pkg/service/servicetest"
 )
 
@@ -119,7 +120,8 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another replica, to which the repetition comes.
-	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(prometheus.NewRegistry(), Settings{})}
+	counted := prometheus.NewRegistry()
+	d := &dispatcher{clock: w.Clock, log: svc.Log, keys: svc.Keys, records: r, metrics: newMetrics(counted, Settings{})}
 	p := w.person("u1", phone)
 	call := func(id string) context.Context { return bus.WithCallID(t.Context(), id) }
 	confirmation := func(code string) contract.SMSConfirmRequest {
@@ -160,6 +162,13 @@ func TestARepeatedCallIsAnsweredTheSame(t *testing.T) {
 	}
 	_, err = d.verify(call("another"), req)
 	refusedAs(t, err, contract.Expired)
+	// What a repetition says again is counted by whom it happened to: one wrong code, two right ones.
+	replica := &service.Service{Metrics: counted}
+	for result, want := range map[string]float64{"wrong": 1, "right": 2, "repeated": 2 + 2 + 2, "expired": 2} {
+		if got := counter(t, replica, "sallyport_sms_verifications_total", result); got != want {
+			t.Errorf("%v are %s, want %v", got, result, want)
+		}
+	}
 }
 
 // A call that is asked again before it is answered, of another replica, is one call: each of its answers is the same.

@@ -20,7 +20,7 @@ func TestATypedCodeIsNotReplacedAfterwards(t *testing.T) {
 		{outcome: contract.OutcomeExpired, reason: contract.ReasonExpired, closed: closedExpired},
 	} {
 		id := "c-" + string(o.outcome)
-		read, err := w.records.open(ctx, challenge{
+		read, _, err := w.records.open(ctx, challenge{
 			ID: id, Portal: "northwind", User: "u1", State: queued, Attempts: 1, Ambiguous: 1, CreatedAt: now, ExpiresAt: now.Add(codeLife),
 			LeaseUntil: now, Due: now, Code: []byte("sealed"),
 		})

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/lockout"
 )
 
 // metrics of the service. Every label is a closed set whose series exist from the start.
@@ -24,6 +25,8 @@ type metrics struct {
 	oldest       prometheus.Gauge
 	laidAside    *prometheus.CounterVec
 	answer       prometheus.Histogram
+	verifying    *prometheus.HistogramVec
+	locks        *prometheus.CounterVec
 	guardMetrics
 }
 
@@ -36,6 +39,14 @@ const (
 	locked  result = "locked"
 	expired result = "expired"
 	refused result = "refused"
+	// repeated: the same call was answered before, and its reply was lost; what it came to is counted there.
+	repeated result = "repeated"
+)
+
+// How wrong codes close a telephone.
+const (
+	lockDelay    = "delay"
+	lockDisabled = "disabled"
 )
 
 // unlocking is how an unlock was answered.
@@ -103,8 +114,15 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 			Name: "sallyport_sms_answer_seconds", Help: "Time from hand-over to SNS to the right code.",
 			Buckets: []float64{2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300},
 		}),
+		verifying: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sallyport_sms_verification_seconds", Help: "Time of a whole verification of a text message's code, by result.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}, []string{"result"}),
+		locks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_sms_locks_total", Help: "Telephones that wrong codes closed for a while or disabled.",
+		}, []string{"kind"}),
 	}
-	r.MustRegister(m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
+	r.MustRegister(m.verifying, m.locks, m.opened, m.attempts, m.ended, m.handover, m.verification, m.unlocks, m.paused, m.broken, m.jobs, m.waiting, m.oldest,
 		m.laidAside, m.answer, m.took, m.calling, m.failed)
 	for _, why := range []contract.FailureReason{contract.ReasonInvalidNumber, contract.ReasonOptedOut, contract.ReasonExpired, contract.ReasonSuperseded, contract.ReasonCarrier, contract.ReasonStopped, contract.ReasonUnsendable} {
 		m.failed.WithLabelValues(string(why))
@@ -121,11 +139,24 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	for _, o := range []contract.Outcome{contract.OutcomeSent, contract.OutcomeFailed, contract.OutcomeExpired, contract.OutcomeSuperseded} {
 		m.ended.WithLabelValues(string(o))
 	}
-	for _, v := range []result{right, wrong, locked, expired, refused} {
+	for _, kind := range []string{lockDelay, lockDisabled} {
+		m.locks.WithLabelValues(kind)
+	}
+	for _, v := range []result{right, wrong, locked, expired, refused, repeated} {
+		m.verifying.WithLabelValues(string(v))
 		m.verification.WithLabelValues(string(v))
 	}
 	for _, u := range []unlocking{unlockOpened, unlockNone, unlockDisabled, unlockFailed} {
 		m.unlocks.WithLabelValues(string(u))
 	}
 	return m
+}
+
+// locked counts a telephone that wrong codes have closed, by the count that closed it.
+func (m *metrics) locked(count lockout.State) {
+	kind := lockDelay
+	if count.Disabled() {
+		kind = lockDisabled
+	}
+	m.locks.WithLabelValues(kind).Inc()
 }

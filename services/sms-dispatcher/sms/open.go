@@ -55,10 +55,13 @@ func (d *dispatcher) open(ctx context.Context, req contract.SMSOpenRequest) (con
 		return contract.SMSOpenReply{}, err
 	}
 	c.CountedAt = p.Sends.askedAt(req.Challenge)
-	if c, err = d.records.open(ctx, c); err != nil {
+	c, made, err := d.records.open(ctx, c)
+	if err != nil {
 		return contract.SMSOpenReply{}, err
 	}
-	d.metrics.opened.WithLabelValues(string(req.Purpose)).Inc()
+	if made {
+		d.metrics.opened.WithLabelValues(string(req.Purpose)).Inc()
+	}
 	return d.opened(ctx, req, c)
 }
 

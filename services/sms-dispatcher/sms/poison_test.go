@@ -40,7 +40,7 @@ func TestPoisonSlowsNobody(t *testing.T) {
 		// A row moved to another place does not open there.
 		moved := good
 		moved.ID, moved.User = fmt.Sprint("moved-", n), q.User
-		if _, err := w.records.open(t.Context(), moved); err != nil {
+		if _, _, err := w.records.open(t.Context(), moved); err != nil {
 			t.Fatal(err)
 		}
 		q.publish(moved.ID, "job-"+moved.ID)

@@ -511,7 +511,7 @@ func TestAChallengeThatDoesNotOpenIsDeadAndFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.ID = "moved"
-	if _, err := w.records.open(t.Context(), c); err != nil {
+	if _, _, err := w.records.open(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	p.publish("moved", "job-moved")

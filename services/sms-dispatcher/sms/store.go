@@ -223,16 +223,21 @@ func (r *records) adopt(ctx context.Context, who contract.Account, was person, n
 	return r.people.Update(ctx, was.ID, store.Change{Guard: guard, Update: update})
 }
 
-// tellLocked puts the news of a lock into the person's document and sends it.
-func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) error {
+// tellLocked puts the news of a lock into the person's document and sends it, unless that was done for this lock before.
+// It tells whether it did.
+func (r *records) tellLocked(ctx context.Context, p person, letter bus.Letter) (bool, error) {
 	if err := r.outbox.Note(ctx, phonesName, p.ID, letter); err != nil {
-		return err
+		return false, err
 	}
-	if _, err := r.people.Update(ctx, p.ID, store.Change{Update: bson.D{set(append(store.Put(letter), field("told", p.Guess.LastAt))...)}}); err != nil {
-		return err
+	told, err := r.people.Update(ctx, p.ID, store.Change{
+		Guard:  bson.D{field("told", cond("$ne", p.Guess.LastAt))},
+		Update: bson.D{set(append(store.Put(letter), field("told", p.Guess.LastAt))...)},
+	})
+	if err != nil {
+		return false, err
 	}
-	r.outbox.Relay(phonesName, p.ID, letter)
-	return nil
+	r.outbox.Relay(phonesName, p.ID, letter) // in the document by now, or told and then only its note goes
+	return told, nil
 }
 
 // unlock starts the count of guesses again if it still stands as it was read, with the letter that tells of it. It
@@ -272,12 +277,13 @@ func (r *records) deliveries(ctx context.Context, portal, user, from, before str
 }
 
 // open writes a challenge. It returns the one that is there if it was written before.
-func (r *records) open(ctx context.Context, c challenge) (challenge, error) {
-	err := r.challenges.Insert(ctx, c)
+func (r *records) open(ctx context.Context, c challenge) (_ challenge, made bool, err error) {
+	err = r.challenges.Insert(ctx, c)
 	if errors.Is(err, store.ErrExists) {
-		return r.challenges.Get(ctx, c.ID)
+		c, err = r.challenges.Get(ctx, c.ID)
+		return c, false, err
 	}
-	return c, err
+	return c, err == nil, err
 }
 
 // reserve counts an attempt before it is made and takes the challenge for worker, if it is still as it was read:

@@ -86,7 +86,7 @@ func TestATypedCodeIsDueAtOnce(t *testing.T) {
 	}
 	for name, steps := range map[string][]func(challenge) error{"never": {sent}, "before": {typed, sent}, "after": {sent, typed}} {
 		c := challenge{ID: name, Portal: "northwind", User: "u1", State: queued, LeaseUntil: now, CreatedAt: now, ExpiresAt: now.Add(codeLife), Due: now.Add(grace)}
-		if _, err := w.records.open(ctx, c); err != nil {
+		if _, _, err := w.records.open(ctx, c); err != nil {
 			t.Fatal(err)
 		}
 		reserved, ok, err := w.records.reserve(ctx, c, "worker", true, now)

@@ -105,8 +105,10 @@ type typed struct {
 //
 // The same call may be repeated: its guess is counted once, and a code that it has spent is right again for it.
 func (d *dispatcher) check(ctx context.Context, t typed) (challenge, person, error) {
+	began := time.Now() // real time: how long it took
 	c, p, res, err := d.checked(ctx, t)
 	d.metrics.verification.WithLabelValues(string(res)).Inc()
+	d.metrics.verifying.WithLabelValues(string(res)).Observe(time.Since(began).Seconds()) // real time: the same
 	return c, p, err
 }
 
@@ -144,17 +146,17 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 		return c, p, refused, err
 	}
 	if c.Closed == closedVerified && c.ClaimedBy == call {
-		return c, p, right, nil
+		return c, p, repeated, nil
 	}
 	if err := alive(c, p, now); err != nil {
 		return c, p, expired, err
 	}
 
-	counted, ok, err := d.records.countGuess(ctx, t.Account, call, now)
+	counted, first, err := d.records.countGuess(ctx, t.Account, call, now)
 	if err != nil {
 		return c, p, refused, err
 	}
-	if ok {
+	if first {
 		p = counted
 	} else {
 		// Not counted: the factor is closed, or this call was counted before and its reply was lost.
@@ -170,6 +172,9 @@ func (d *dispatcher) checked(ctx context.Context, t typed) (c challenge, p perso
 		return d.unlessSpent(ctx, c, p, call, expired, err)
 	}
 	if !d.matches(c, canonical) {
+		if !first { // counted as wrong by the attempt that counted the guess
+			return c, p, repeated, d.wrong(ctx, t.Account, p, now)
+		}
 		return c, p, wrong, d.wrong(ctx, t.Account, p, now)
 	}
 	ok, err = d.records.claim(ctx, c, call, now)
@@ -197,7 +202,7 @@ func (d *dispatcher) unlessSpent(ctx context.Context, c challenge, p person, cal
 		return c, p, res, refusal
 	}
 	p, err = d.records.people.Get(ctx, p.ID)
-	return c, p, right, err
+	return c, p, repeated, err
 }
 
 // counted tells whether this call's guess is among those that count.
@@ -272,7 +277,11 @@ func (d *dispatcher) tell(ctx context.Context, who contract.Account, p person, n
 	if err != nil {
 		return err
 	}
-	return d.records.tellLocked(ctx, p, letter)
+	told, err := d.records.tellLocked(ctx, p, letter)
+	if told {
+		d.metrics.locked(p.Guess)
+	}
+	return err
 }
 
 // tellLate tells of a lock whose guess ended in a crash before it could be told.

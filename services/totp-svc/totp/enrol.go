@@ -219,7 +219,7 @@ func (s *server) activate(ctx context.Context, req contract.TOTPConfirmRequest) 
 			p := doc.Pending
 			switch {
 			case doc.Active != nil && doc.Active.Enrolment == req.Enrolment && doc.accepted(g.call, req.Enrolment):
-				return *doc.Active, right, nil
+				return *doc.Active, repeated, nil
 			case doc.Active != nil && doc.Active.Enrolment == req.Enrolment:
 				// Whether the code is right is told to nobody here: it was not counted.
 				return active{}, none, alreadyActive()
@@ -236,6 +236,7 @@ func (s *server) activate(ctx context.Context, req contract.TOTPConfirmRequest) 
 				continue // the document changed between the two looks
 			}
 		}
+		g.first = ok
 		return s.tryOut(ctx, g, req.Account, doc, code, label)
 	}
 	return active{}, "", errBusy()
@@ -254,7 +255,7 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	}
 	step, ok := matchStep(seed, code, g.now)
 	if !ok {
-		return active{}, wrong, s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
+		return active{}, g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
 	}
 	a := active{Credential: c, Label: label, Since: g.now}
 	confirmation := a.confirmation()
@@ -271,6 +272,7 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	}
 	if ok {
 		s.svc.Outbox.Relay(authenticators, g.id, letter)
+		s.metrics.drifted(step - stepAt(g.now))
 		return a, right, nil
 	}
 	// The pending secret is gone: confirmed by another call, or by this one, whose reply was lost, or replaced.
@@ -281,7 +283,7 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	case now.Active == nil || now.Active.Seed != c.Seed:
 		return active{}, none, notBegun()
 	case now.accepted(g.call, c.Enrolment):
-		return *now.Active, right, nil
+		return *now.Active, repeated, nil
 	default:
 		return active{}, none, alreadyActive()
 	}

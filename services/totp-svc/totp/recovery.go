@@ -93,7 +93,7 @@ func (s *server) spend(ctx context.Context, req contract.RecoverRequest) (recove
 		if !ok {
 			switch {
 			case doc.accepted(g.call):
-				return doc.Accepted[slot(g.call)], right, nil
+				return doc.Accepted[slot(g.call)], repeated, nil
 			case doc.counted(g.call):
 				// Counted before; how it ended, nobody knows. It is compared below.
 			case !doc.Guess.Allowed(g.now):
@@ -102,6 +102,7 @@ func (s *server) spend(ctx context.Context, req contract.RecoverRequest) (recove
 				continue // the document changed between the two looks
 			}
 		}
+		g.first = ok
 		return s.claim(ctx, g, req.Account, doc, code)
 	}
 	return recovery{}, "", errBusy()
@@ -117,8 +118,11 @@ func (s *server) claim(ctx context.Context, g guess, who contract.Account, doc r
 			if _, locked := failures.LockedUntil(g.now); locked {
 				s.svc.Log.WarnContext(ctx, "recovery codes locked after wrong ones", slog.String("portal", who.Portal),
 					slog.String("user", who.User), slog.Int("failures", failures.Failures))
+				if g.first {
+					s.metrics.locked(lockOfRecovery, failures)
+				}
 			}
-			return recovery{}, wrong, refuseWrong(failures, g.now)
+			return recovery{}, g.came(wrong), refuseWrong(failures, g.now)
 		}
 		r.Left = doc.Left - 1
 		letter, err := bus.NewLetter(ctx, contract.FactorRecovered, "recovery-"+r.Recovery,
@@ -142,7 +146,7 @@ func (s *server) claim(ctx context.Context, g guess, who contract.Account, doc r
 			return recovery{}, "", err
 		}
 		if doc.accepted(g.call) {
-			return doc.Accepted[slot(g.call)], right, nil
+			return doc.Accepted[slot(g.call)], repeated, nil
 		}
 	}
 	return recovery{}, "", errBusy()

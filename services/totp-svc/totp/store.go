@@ -168,6 +168,16 @@ type guess struct {
 	id   string // of the document
 	call string
 	now  time.Time
+	// first tells that it was counted just now: not by an earlier attempt of the same call.
+	first bool
+}
+
+// came is what is counted of a guess that came to r: an earlier attempt of the same call has counted it already.
+func (g guess) came(r result) result {
+	if g.first {
+		return r
+	}
+	return repeated
 }
 
 // count are guard and update that count a guess, once per call.

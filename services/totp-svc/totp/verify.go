@@ -14,8 +14,10 @@ import (
 
 // verify answers [contract.TOTPVerify].
 func (s *server) verify(ctx context.Context, req contract.TOTPVerifyRequest) (contract.Empty, error) {
+	began := time.Now() // real time: how long it took
 	r, err := s.check(ctx, req)
 	count(s.metrics.verifications, r)
+	s.metrics.took.WithLabelValues(string(r.label())).Observe(time.Since(began).Seconds()) // real time: the same
 	return contract.Empty{}, err
 }
 
@@ -39,7 +41,7 @@ func (s *server) check(ctx context.Context, req contract.TOTPVerifyRequest) (res
 			case doc.Active == nil || doc.Active.Enrolment != req.Enrolment:
 				return none, notEnrolled()
 			case doc.accepted(g.call, req.Enrolment):
-				return right, nil
+				return repeated, nil
 			case doc.counted(g.call):
 				// Counted before; how it ended, nobody knows. It is compared below.
 			case !doc.Guess.Allowed(g.now):
@@ -49,6 +51,7 @@ func (s *server) check(ctx context.Context, req contract.TOTPVerifyRequest) (res
 				continue // the document changed between the two looks
 			}
 		}
+		g.first = ok
 		return s.compare(ctx, g, req.Account, doc, code)
 	}
 	return "", errBusy()
@@ -77,12 +80,16 @@ func (s *server) compare(ctx context.Context, g guess, who contract.Account, doc
 	}
 	step, ok := matchStep(seed, code, g.now)
 	if !ok {
-		return wrong, s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
+		return g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
 	}
 	if step > doc.LastStep {
 		ok, err := s.state.accept(ctx, g, c, step)
-		if ok || err != nil {
-			return right, err
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			s.metrics.drifted(step - stepAt(g.now))
+			return right, nil
 		}
 	}
 	// The step is spent: by another call, or by this one, whose reply was lost.
@@ -93,9 +100,9 @@ func (s *server) compare(ctx context.Context, g guess, who contract.Account, doc
 	case now.Active == nil || now.Active.Seed != c.Seed:
 		return none, notEnrolled()
 	case now.accepted(g.call, c.Enrolment):
-		return right, nil
+		return repeated, nil
 	default:
-		return replayed, s.wrong(ctx, g, who, doc, c.Seed, nil)
+		return g.came(replayed), s.wrong(ctx, g, who, doc, c.Seed, nil)
 	}
 }
 
@@ -136,7 +143,10 @@ func (s *server) wrong(ctx context.Context, g guess, who contract.Account, doc a
 		if d.Sure {
 			offset := int(d.Offset) * int(period/time.Second)
 			e.ClockOffset = &offset
-			s.metrics.drifts.Inc()
+			if g.first {
+				s.metrics.drifts.Inc()
+				s.metrics.drifted(d.Offset)
+			}
 		}
 	}
 	// The guess that closed the factor tells of it: it is the last one that was counted, and this call's.
@@ -172,6 +182,7 @@ func (s *server) tell(ctx context.Context, who contract.Account, doc authenticat
 	if err != nil || !told {
 		return err // told by somebody else, or opened meanwhile by a right code
 	}
+	s.metrics.locked(lockOfCodes, doc.Guess)
 	s.svc.Outbox.Relay(authenticators, doc.ID, letter)
 	return nil
 }
