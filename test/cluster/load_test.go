@@ -17,7 +17,7 @@ import (
 
 const (
 	// staff is how many people have an authenticator.
-	staff = 180
+	staff = 120
 	// aText is how long a person looks at their telephone.
 	aText = 8 * time.Second
 	// rest is how long somebody whose text was not answered waits: longer than the product has them wait after two.
