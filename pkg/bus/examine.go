@@ -35,7 +35,12 @@ type Kept struct {
 	Replicas int
 	Messages uint64
 	Err      error
+	// Behind are its copies that are not up to date, by the names of their servers: away, or still catching up.
+	Behind []string
 }
+
+// ErrNoLeader says that a stream cannot be asked about because no copy of it leads: too few of them are there.
+var ErrNoLeader = errors.New("none of its copies leads")
 
 // ErrNotLetIn says that the server does not take this user and password.
 var ErrNotLetIn = errors.New("it does not let us in")
@@ -66,7 +71,7 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 	}
 	look := func(name, stream string) {
 		before := time.Now()
-		k, clock := keptBy(bound, js, stream)
+		k, clock := keptBy(ctx, js, stream)
 		if k.There {
 			x.Clock, x.Asked = clock, before.Add(time.Since(before)/2)
 			if stream == string(contract.StreamDead) {
@@ -87,15 +92,30 @@ func Examine(ctx context.Context, o Options) (Examination, error) {
 
 // keptBy asks about one stream, and what time it is there.
 func keptBy(ctx context.Context, js jetstream.JetStream, name string) (Kept, time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	k := Kept{Name: name}
 	s, err := js.Stream(ctx, name)
-	if err != nil {
-		if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			k.Err = err
-		}
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return k, time.Time{}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &api) && api.Code >= 500:
+		// JetStream itself has just answered.
+		k.Err = fmt.Errorf("%w (%w)", ErrNoLeader, err)
+		return k, time.Time{}
+	case err != nil:
+		k.Err = err
 		return k, time.Time{}
 	}
 	info := s.CachedInfo()
 	k.There, k.Replicas, k.Messages = true, max(1, info.Config.Replicas), info.State.Msgs
+	if info.Cluster != nil {
+		for _, c := range info.Cluster.Replicas {
+			if c.Offline || !c.Current {
+				k.Behind = append(k.Behind, c.Name)
+			}
+		}
+	}
 	return k, info.TimeStamp
 }

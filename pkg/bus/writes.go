@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,11 +47,12 @@ func (w *writes) note(name string, err error, again func(context.Context) error)
 	}
 }
 
-// notTaken tells the fault of a stream from that of what was written to it, or of a caller who went away.
+// notTaken tells the fault of a stream from that of what was written to it, or of a caller who went away. That a stream
+// has reached its bound is no fault: strangers can fill one ([contract.Journeys]), and must not end every gateway by it.
 func notTaken(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500
+		return api.Code >= 500 && !strings.HasPrefix(api.Description, "maximum ")
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)

@@ -200,14 +200,24 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.fail(remedy, "%v.", err)
 		return []findings{f}
 	case x.JetStream != nil:
-		f.fail("Enable JetStream, with storage on disk, for the account that the services use.", "NATS answers, JetStream does not: %v.", x.JetStream)
+		f.fail("Enable JetStream, with storage on disk, for the account that the services use. If it was: a server whose disk was full needs room and a restart, and of three servers two must be there.",
+			"NATS answers, JetStream does not: %v.", x.JetStream)
 		return []findings{f}
 	}
 	if x.RoundTrip > slowNATS {
 		f.warn("Bring NATS nearer to the services, or find out what is busy.", "NATS takes %v to answer.", x.RoundTrip.Round(time.Millisecond))
 	}
+	behind := make(map[string][]string) // server → what it has no good copy of
 	for _, k := range x.Kept {
+		for _, server := range k.Behind {
+			behind[server] = append(behind[server], k.Name)
+		}
+		const remedy = "Start the servers of NATS that are down. One whose disk was full needs room and then a restart: JetStream does not come back on it by itself."
 		switch {
+		case errors.Is(k.Err, bus.ErrNoLeader):
+			f.fail(remedy, "%s takes nothing: %v.", k.Name, k.Err)
+		case 2*len(k.Behind) > k.Replicas:
+			f.fail(remedy, "%s takes nothing: of its %d copies, those on %s are away or behind.", k.Name, k.Replicas, strings.Join(k.Behind, " and "))
 		case k.Err != nil:
 			f.fail("Run this with NATS_USER=operator and its password; `sallyport nats-conf` says what that user may ask.", "%s cannot be asked about: %v.", k.Name, k.Err)
 		case !k.There:
@@ -215,6 +225,10 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		case k.Replicas != s.NATSReplicas:
 			f.warn("Set NATS_REPLICAS to what is meant and run `sallyport nats-prepare`: that changes it.", "%s has %d copies, NATS_REPLICAS is %d.", k.Name, k.Replicas, s.NATSReplicas)
 		}
+	}
+	for _, server := range slices.Sorted(maps.Keys(behind)) {
+		f.warn("If that server was just started, it is catching up: look again in a minute. Otherwise start it; if its disk was full, make room and restart it.",
+			"The server %s of NATS is away or behind: it has no good copy of %s.", server, strings.Join(behind[server], ", "))
 	}
 	if f.clean() {
 		f.ok("NATS answers in %v; JetStream has its %d streams and buckets (copies of each: %d).", x.RoundTrip.Round(10*time.Microsecond), len(x.Kept), s.NATSReplicas)

@@ -45,15 +45,15 @@ type replica struct {
 	process   *sut.Process
 }
 
-// newHouse starts the cluster and everything else, with so many people of each kind.
-func newHouse(tb testing.TB, contacts int) *house {
+// newHouse starts the cluster and everything else.
+func newHouse(tb testing.TB) *house {
 	tb.Helper()
 	h := &house{tb: tb, phones: newPhones(tb)}
 	data := filepath.Join(tb.TempDir(), "data")
 	sut.Start(tb, sut.Options{Demo: true, Data: data, Env: sut.Fast(nil)}).Stop() // for the portal and its settings
 	h.ring = newRing(tb)
 	h.parts = sut.StartPartsBeside(tb, data, map[string]string{"NATS_URL": h.ring.urls(), "AWS_ENDPOINT_URL_SNS": h.phones.url})
-	operate(tb, map[string]string{"MONGODB_URI": h.parts.Env["MONGODB_URI"]}, "user", "import", "--data="+data, "--portal="+portal, roll(tb, contacts))
+	operate(tb, map[string]string{"MONGODB_URI": h.parts.Env["MONGODB_URI"]}, "user", "import", "--data="+data, "--portal="+portal, roll(tb))
 	var starting sync.WaitGroup
 	for _, service := range sut.Services {
 		name := contract.Service(service)
@@ -122,6 +122,18 @@ func (h *house) unready() map[string]string {
 	return out
 }
 
+// ready fails the test unless every service is ready soon.
+func (h *house) ready(t *testing.T) {
+	t.Helper()
+	var unready map[string]string
+	defer func() {
+		if t.Failed() {
+			t.Logf("not ready: %v", unready)
+		}
+	}()
+	sut.Eventually(t, backWithin, "every service is ready", func() bool { unready = h.unready(); return len(unready) == 0 })
+}
+
 func readiness(ops string) error {
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Get(ops + "/readyz")
@@ -136,8 +148,8 @@ func readiness(ops string) error {
 	return errors.New(strings.TrimSpace(string(said)))
 }
 
-// roll is a file of contacts with a telephone each.
-func roll(tb testing.TB, contacts int) string {
+// roll is a file of everybody: contacts with a telephone each, and staff who have no authenticator yet.
+func roll(tb testing.TB) string {
 	tb.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(sut.DemoPassword), bcrypt.MinCost)
 	if err != nil {

@@ -30,6 +30,7 @@ type node struct {
 	ring                     *ring
 	name, conf, store        string
 	client, monitor, cluster string // addresses
+	disk                     string // a small one of its own; "" where none could be made
 	process                  *sut.Process
 }
 
@@ -55,6 +56,8 @@ func newRing(tb testing.TB) *ring {
 			tb.Fatal(err)
 		}
 	}
+	r.nodes[0].mount()
+	r.nodes[1].mount()
 	for _, n := range r.nodes {
 		n.configure()
 		n.start()
@@ -103,6 +106,52 @@ func (n *node) configure() {
 	}
 	if err := os.WriteFile(n.conf, []byte(conf), 0o600); err != nil {
 		n.ring.tb.Fatal(err)
+	}
+}
+
+// diskSize is enough for what a test writes, and soon full.
+const diskSize = 256 << 20
+
+// mount gives the node a disk of its own to keep its streams on, where this machine lets the test make one.
+func (n *node) mount() {
+	disk := filepath.Join(filepath.Dir(n.conf), "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		n.ring.tb.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", diskSize), "tmpfs", disk).CombinedOutput(); err != nil {
+		n.ring.tb.Logf("no disk of its own for %s: %v: %s", n.name, err, out)
+		return
+	}
+	n.ring.tb.Cleanup(func() {
+		if out, err := exec.Command("umount", disk).CombinedOutput(); err != nil {
+			n.ring.tb.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	n.disk, n.store = disk, filepath.Join(disk, "data")
+}
+
+func (n *node) filler() string { return filepath.Join(n.disk, "filler") }
+
+// fill leaves no room on the node's disk.
+func (n *node) fill(tb testing.TB) {
+	tb.Helper()
+	f, err := os.Create(n.filler())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // it holds nothing
+	for size := 1 << 20; size >= 512; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}
+
+// clear makes room again.
+func (n *node) clear(tb testing.TB) {
+	tb.Helper()
+	if err := os.Remove(n.filler()); err != nil {
+		tb.Error(err)
 	}
 }
 
