@@ -95,8 +95,12 @@ func (n *node) configure() {
 		routes = append(routes, fmt.Sprintf("%q", "nats://"+other.cluster))
 	}
 	for _, change := range [][2]string{
-		{"../../run/sallyport/", own + "/"}, {"/run/sallyport/", filepath.Join(n.ring.dir, "nats") + "/"},
-		{"0.0.0.0:4222", n.client}, {"127.0.0.1:8222", n.monitor}, {"0.0.0.0:6222", n.cluster}, {`"/data"`, fmt.Sprintf("%q", n.store)},
+		{"../../run/sallyport/", own + "/"},
+		{"/run/sallyport/", filepath.Join(n.ring.dir, "nats") + "/"},
+		{"0.0.0.0:4222", n.client},
+		{"127.0.0.1:8222", n.monitor},
+		{"0.0.0.0:6222", n.cluster},
+		{`"/data"`, fmt.Sprintf("%q", n.store)},
 		{`"nats://nats-1:6222", "nats://nats-2:6222", "nats://nats-3:6222"`, strings.Join(routes, ", ")},
 	} {
 		if !strings.Contains(conf, change[0]) {
@@ -214,7 +218,7 @@ func (n *node) look() (view, error) {
 	if err != nil {
 		return v, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	return v, json.NewDecoder(resp.Body).Decode(&v)
 }
 
