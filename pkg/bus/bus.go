@@ -58,6 +58,7 @@ type Bus struct {
 	// Everybody else finds what [Prepare] made.
 	makes  bool
 	closed chan struct{}
+	writes writes
 
 	mu        sync.Mutex
 	subs      []*nats.Subscription
@@ -217,17 +218,18 @@ func asked(ctx context.Context, request func(context.Context) error) error {
 	}
 }
 
-// Ready tells whether the bus can be used now: connected, and JetStream answers.
+// Ready tells whether the bus can be used now: connected, JetStream answers, and each stream and bucket took what this
+// service wrote to it last. A write that was not taken is tried again here, so that it is told as soon as it is over.
 func (b *Bus) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("NATS is %s", b.nc.Status())
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	bound, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if _, err := b.js.AccountInfo(ctx); err != nil {
+	if _, err := b.js.AccountInfo(bound); err != nil {
 		return fmt.Errorf("JetStream does not answer: %w", err)
 	}
-	return nil
+	return b.writes.check(ctx)
 }
 
 // windDown is how long events in hand may take at stop before their context ends.

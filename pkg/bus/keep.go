@@ -159,17 +159,22 @@ func notMade(err error) error {
 }
 
 // bucket makes a bucket, or finds the one that was made.
+//
+// Its stream is made as the library would make it, but for AllowDirect: with that, any copy answers a read, one that has
+// not heard of the last write yet too, and a sign-in that was just begun is not there. Without it, the leader answers.
 func (b *Bus) bucket(ctx context.Context, k contract.Bucket) (kv jetstream.KeyValue, err error) {
 	err = asked(ctx, func(ctx context.Context) (err error) {
-		if !b.makes {
-			kv, err = b.js.KeyValue(ctx, k.Name)
-			return notMade(err)
+		if b.makes {
+			if _, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+				Name: permit.BucketStream(k.Name), Subjects: []string{"$KV." + k.Name + ".>"}, Storage: jetstream.FileStorage, Replicas: b.replicas,
+				MaxMsgsPerSubject: 1, MaxAge: k.MaxAge, MaxMsgSize: 32 << 10, MaxBytes: k.MaxBytes, Discard: jetstream.DiscardNew,
+				AllowRollup: true, DenyDelete: true, Duplicates: 2 * time.Minute,
+			}); err != nil {
+				return err
+			}
 		}
-		kv, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: k.Name, TTL: k.MaxAge, Storage: jetstream.FileStorage, Replicas: b.replicas, History: 1,
-			MaxValueSize: 32 << 10, MaxBytes: k.MaxBytes,
-		})
-		return err
+		kv, err = b.js.KeyValue(ctx, k.Name)
+		return notMade(err)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", k.Name, err)

@@ -80,6 +80,7 @@ func (k *KV[T]) write(ctx context.Context, op, key string, value T, do func(cont
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	revision, err := do(ctx, raw)
+	k.bus.writes.note(k.kv.Bucket(), err, k.probe)
 	switch {
 	case err == nil:
 		return revision, nil
@@ -88,6 +89,12 @@ func (k *KV[T]) write(ctx context.Context, op, key string, value T, do func(cont
 	default:
 		return 0, k.unseen(op, err)
 	}
+}
+
+// probe writes a key that nobody reads.
+func (k *KV[T]) probe(ctx context.Context) error {
+	_, err := k.kv.Put(ctx, heartbeat+"probe", []byte("{}"))
+	return err
 }
 
 // changed tells a lost compare-and-set from every other error.
@@ -102,7 +109,10 @@ func (k *KV[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	var t T
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	e, err := k.kv.Get(ctx, key)
+	e, err := k.read(ctx, key, attemptTimeout)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		e, err = k.read(ctx, key, CallTimeout) // the leader changed, and nobody had the question
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		return t, 0, ErrKeyNotFound
@@ -115,11 +125,19 @@ func (k *KV[T]) Get(ctx context.Context, key string) (T, uint64, error) {
 	return t, e.Revision(), nil
 }
 
+func (k *KV[T]) read(ctx context.Context, key string, bound time.Duration) (jetstream.KeyValueEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return k.kv.Get(ctx, key)
+}
+
 // Delete removes a key, or leaves it gone. Every watcher hears of it.
 func (k *KV[T]) Delete(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	if err := k.kv.Delete(ctx, key); err != nil {
+	err := k.kv.Delete(ctx, key)
+	k.bus.writes.note(k.kv.Bucket(), err, k.probe)
+	if err != nil {
 		return k.unseen("delete", err)
 	}
 	return nil
@@ -291,7 +309,8 @@ func (w *watch[T]) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 			bound, cancel := context.WithTimeout(ctx, beatEvery)
-			_, _ = w.k.kv.Put(bound, w.own, []byte("{}")) // what counts is whether it comes back
+			_, err := w.k.kv.Put(bound, w.own, []byte("{}")) // for who watches, what counts is whether it comes back
+			w.k.bus.writes.note(w.k.kv.Bucket(), err, w.k.probe)
 			cancel()
 		}
 	}

@@ -41,14 +41,23 @@ func NewLetter[T any](ctx context.Context, ev contract.Event[T], id string, msg 
 func (b *Bus) Send(ctx context.Context, l Letter) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
+	err := b.send(ctx, l)
+	if stream, ok := streamOf(l.Subject); ok {
+		b.writes.note(string(stream), err, func(ctx context.Context) error { return b.send(ctx, l) })
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w (%w)", l.Subject, err, contract.NotAnswering())
+	}
+	return nil
+}
+
+func (b *Bus) send(ctx context.Context, l Letter) error {
 	msg := &nats.Msg{Subject: l.Subject, Data: l.Data, Header: nats.Header{
 		contract.HeaderVersion:   {contract.Version},
 		contract.HeaderRequestID: {l.Request},
 	}}
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID)); err != nil {
-		return fmt.Errorf("publish %s: %w (%w)", l.Subject, err, contract.NotAnswering())
-	}
-	return nil
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID))
+	return err
 }
 
 // Publish sends an event under an id that names what happened. It returns when the stream has it on disk.

@@ -52,7 +52,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 		f.fail(remedyMajority, "NATS answers, JetStream does not: its servers have no majority, or are electing.")
 		return []findings{f}
 	case x.JetStream != nil:
-		f.fail("Enable JetStream, with storage on disk, for the account that the services use.", "NATS answers, JetStream does not: %v.", x.JetStream)
+		f.fail("Enable JetStream, with storage on disk, for the account that the services use. If it was: a server whose disk was full needs room and a restart.", "NATS answers, JetStream does not: %v.", x.JetStream)
 		return []findings{f}
 	}
 	if x.RoundTrip > slowNATS {
@@ -74,7 +74,7 @@ func (e *examiner) bus(ctx context.Context) []findings {
 }
 
 // remedyMajority is for a cluster of NATS that has lost it.
-const remedyMajority = "Start the NATS servers that are down: of three, two must run. Where they do, wait some seconds, until they have elected one; then look at their logs."
+const remedyMajority = "Start the NATS servers that are down: of three, two must run. Where they do, wait some seconds, until they have elected one; then look at their logs. One whose disk was full needs room and then a restart: JetStream does not come back on it by itself."
 
 // judgeKept says what is wrong with streams and buckets, each cause once.
 func judgeKept(f *findings, kept []bus.Kept, replicas int) {
@@ -108,7 +108,12 @@ func judgeKept(f *findings, kept []bus.Kept, replicas int) {
 		case len(k.Late) > 0:
 			late := strings.Join(slices.Sorted(slices.Values(k.Late)), ", ")
 			say(k.Name, "late "+late, func(names string) {
-				f.warn("Start it, or wait until it has caught up: while it is away, the loss of one more server stops everything.", "%s: the copy on %s is not there or not up to date.", names, late)
+				if 2*len(k.Late) > k.Replicas {
+					f.fail(remedyMajority, "%s: takes nothing; of the copies (%d), those on %s are not there or not up to date.", names, k.Replicas, late)
+					return
+				}
+				f.warn("Start it, or wait until it has caught up; if its disk was full, make room and restart it. While it is away, the loss of one more server stops everything.",
+					"%s: the copy on %s is not there or not up to date.", names, late)
 			})
 		}
 	}

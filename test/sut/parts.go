@@ -1,6 +1,7 @@
 package sut
 
 import (
+	"path/filepath"
 	"regexp"
 	"testing"
 )
@@ -10,13 +11,21 @@ type Parts struct {
 	*Process
 	// Env is what every service needs to find the parts; Keys holds the key file of each service.
 	Env, Keys map[string]string
+	// Data is the data directory.
+	Data string
 }
 
 // StartParts starts the embedded parts until the test ends. Begin services after it with [Service]: what a test starts
 // last is ended first.
 func StartParts(tb testing.TB) *Parts {
 	tb.Helper()
-	p := &Parts{Process: begin(tb, "sallyport", nil, append([]string{"infra"}, freePorts(tb).flags(tb.TempDir()+"/data")...)...)}
+	return StartPartsBeside(tb, filepath.Join(tb.TempDir(), "data"), nil)
+}
+
+// StartPartsBeside is [StartParts] on a data directory, beside parts of the test's own: what env names is not started.
+func StartPartsBeside(tb testing.TB, data string, env map[string]string) *Parts {
+	tb.Helper()
+	p := &Parts{Data: data, Process: begin(tb, "sallyport", env, append([]string{"infra"}, freePorts(tb).flags(data)...)...)}
 	tb.Cleanup(func() {
 		if p.Running() {
 			p.Terminate()

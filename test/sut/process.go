@@ -42,7 +42,13 @@ func Run(tb testing.TB, name string, env map[string]string, args ...string) *Pro
 // RunTool is [Run] for a command that is not of the product: a file, or a name that is looked up in PATH.
 func RunTool(tb testing.TB, path string, args ...string) *Process {
 	tb.Helper()
-	p := beginAt(tb, filepath.Base(path), path, nil, args...)
+	return RunToolWith(tb, path, nil, args...)
+}
+
+// RunToolWith is [RunTool] with an environment, as [Run] has it.
+func RunToolWith(tb testing.TB, path string, env map[string]string, args ...string) *Process {
+	tb.Helper()
+	p := beginAt(tb, filepath.Base(path), path, env, args...)
 	tb.Cleanup(p.Kill9)
 	return p
 }

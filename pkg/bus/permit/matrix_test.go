@@ -185,6 +185,10 @@ func probes() []probe {
 	}
 	pub("$JS.API.INFO", everybody...)
 
+	owners := make(map[string]permit.User) // of buckets, by stream
+	for _, b := range contract.Buckets() {
+		owners["KV_"+b.Name] = permit.User(b.Owner)
+	}
 	stream := func(name string, looks []permit.User) {
 		pub("$JS.API.STREAM.INFO."+name, looks...)
 		pub("$JS.API.STREAM.CREATE."+name, permit.Keeper)
@@ -193,11 +197,14 @@ func probes() []probe {
 			pub("$JS.API.STREAM." + verb + "." + name)
 		}
 		for _, verb := range []string{"GET", "DELETE"} {
+			var readers []permit.User
 			if name == string(contract.StreamDead) {
-				pub("$JS.API.STREAM.MSG."+verb+"."+name, permit.Operator)
-			} else {
-				pub("$JS.API.STREAM.MSG." + verb + "." + name)
+				readers = append(readers, permit.Operator)
 			}
+			if owner, ok := owners[name]; ok && verb == "GET" {
+				readers = append(readers, owner)
+			}
+			pub("$JS.API.STREAM.MSG."+verb+"."+name, readers...)
 		}
 		for _, subject := range []string{
 			"$JS.API.DIRECT.GET." + name, "$JS.API.CONSUMER.CREATE." + name, "$JS.API.CONSUMER.CREATE." + name + ".mine",
@@ -240,7 +247,7 @@ func probes() []probe {
 		pub(key, owner)
 		sub(key, "")
 		sub("$KV."+b.Name+".>", "")
-		pub("$JS.API.DIRECT.GET."+name+"."+key, owner)
+		pub("$JS.API.DIRECT.GET." + name + "." + key) // any copy would answer, however old it is
 		var watcher []permit.User
 		if b.Watched {
 			watcher = append(watcher, owner)
@@ -299,7 +306,7 @@ func TestWhatNobodyMayEverDo(t *testing.T) {
 		{"only sms-dispatcher says whether a code is right", probe{subject: "sallyport.call.sms.verify", queue: string(contract.SMSDispatcher), subscribe: true, may: []permit.User{sms}}},
 		{"only policy-svc says who must answer a challenge", probe{subject: "sallyport.call.policy.decide", queue: string(contract.Policy), subscribe: true, may: []permit.User{policy}}},
 		{"only policy-svc and an operator reset people", probe{subject: "sallyport.fact.enrolment.reset", may: []permit.User{policy, permit.Operator}}},
-		{"only the gateway reads sessions", probe{subject: "$JS.API.DIRECT.GET.KV_SALLYPORT_SESSIONS.$KV.SALLYPORT_SESSIONS.k", may: []permit.User{gateway}}},
+		{"only the gateway reads sessions", probe{subject: "$JS.API.STREAM.MSG.GET.KV_SALLYPORT_SESSIONS", may: []permit.User{gateway}}},
 		{"only the gateway watches sessions", probe{subject: "$JS.API.CONSUMER.CREATE.KV_SALLYPORT_SESSIONS.w.$KV.SALLYPORT_SESSIONS.>", may: []permit.User{gateway}}},
 		{"only the gateway makes sessions", probe{subject: "$KV.SALLYPORT_SESSIONS.k", may: []permit.User{gateway}}},
 		{"nobody listens to sessions", probe{subject: "$KV.SALLYPORT_SESSIONS.>", subscribe: true}},

@@ -138,7 +138,7 @@ func service(s contract.Service) Permissions {
 			continue
 		}
 		stream, keys := BucketStream(b.Name), "$KV."+b.Name+".>"
-		p.publish(keys, api+"STREAM.INFO."+stream, api+"DIRECT.GET."+stream+"."+keys)
+		p.publish(keys, api+"STREAM.INFO."+stream, api+"STREAM.MSG.GET."+stream)
 		if b.Watched {
 			// A watch is a consumer for as long as its connection lasts.
 			p.publish(api+"CONSUMER.CREATE."+stream+".*."+keys, api+"CONSUMER.DELETE."+stream+".*", "$JS.FC."+stream+".>")

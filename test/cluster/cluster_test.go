@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/pkg/contract"
+)
+
+// kept is how many streams and buckets there are.
+var kept = len(contract.Streams()) + len(contract.Buckets())
+
+// long tells whether faults take as long as they do in the night.
+var long = os.Getenv("FAULT_LONG") != ""
+
+// perSecond is how many sign-ins begin in a second. make test has fuzzers at work beside this.
+var perSecond = short(10, 20)
+
+// backWithin is how soon after a fault has ended sign-ins must go well again, on a machine that does other work too.
+const backWithin = 30 * time.Second
+
+// short is a measure of make test, or its long form.
+func short[T any](now, night T) T {
+	if long {
+		return night
+	}
+	return now
+}
+
+// round is one fault: what is done, and what is undone after a while.
+type round struct {
+	name  string
+	lasts time.Duration
+	fall  func(t *testing.T)
+	heal  func(t *testing.T)
+}
+
+// TestSignInsWhileTheClusterFails takes servers of the cluster away, one way after the other, while people sign in.
+func TestSignInsWhileTheClusterFails(t *testing.T) {
+	begun := time.Now()
+	h := newHouse(t)
+	t.Logf("everything runs after %v", time.Since(begun).Round(time.Second))
+	c := newCrowd(h)
+	t.Logf("set up in %v; not ready: %v", time.Since(begun).Round(time.Second), h.unready())
+	stop := c.load(perSecond)
+	stopped := false
+	defer func() {
+		if !stopped {
+			stop()
+		}
+	}()
+	for _, r := range rounds(h) {
+		t.Run(strings.ReplaceAll(r.name, " ", "-"), func(t *testing.T) { c.round(t, r) })
+	}
+	t.Run("disks-are-full", c.fullDisks)
+	stop()
+	stopped = true
+	c.prove(t)
+}
+
+// rounds are the servers that are taken away, one way after the other.
+func rounds(h *house) []round {
+	var away []*node
+	restart := func(*testing.T) {
+		for _, n := range away {
+			n.start()
+		}
+		away = nil
+	}
+	kill := func(n *node) {
+		n.kill()
+		away = append(away, n)
+	}
+	all := []round{
+		{"the leader is killed", short(12*time.Second, 60*time.Second), func(t *testing.T) {
+			n := h.ring.leader("")
+			if n == nil {
+				t.Fatal("nobody leads")
+			}
+			kill(n)
+		}, restart},
+		{"two are killed", short(8*time.Second, 60*time.Second), func(*testing.T) {
+			kill(h.ring.nodes[0])
+			kill(h.ring.nodes[1])
+		}, restart},
+	}
+	if !long {
+		return all
+	}
+	return append(all,
+		round{"a follower is killed", 60 * time.Second, func(t *testing.T) {
+			meta, sessions := h.ring.leader(""), h.ring.leader("KV_"+contract.Sessions.Name)
+			for _, n := range h.ring.nodes {
+				if n != meta && n != sessions {
+					kill(n)
+					return
+				}
+			}
+			t.Fatal("everybody leads")
+		}, restart},
+		round{"two hang", 60 * time.Second, func(*testing.T) {
+			h.ring.nodes[1].process.Suspend()
+			h.ring.nodes[2].process.Suspend()
+		}, func(*testing.T) {
+			h.ring.nodes[1].process.Continue()
+			h.ring.nodes[2].process.Continue()
+		}},
+	)
+}
+
+// round plays one fault, and fails the test unless all is well again in time, by itself.
+func (c *crowd) round(t *testing.T, r round) {
+	c.h.ring.awaitWhole(t, time.Minute)
+	before := time.Now()
+	pass(t, 3*time.Second)
+	fell := time.Now()
+	r.fall(t)
+	pass(t, r.lasts)
+	unready := c.h.unready()
+	healed := time.Now()
+	r.heal(t)
+	back, ok := c.well(t, healed)
+	now := time.Now()
+	over, alone := recovery(c.ledger.between(fell, healed), fell)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s for %v\n", r.name, healed.Sub(fell).Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "  sign-ins before  %s\n", summary(c.ledger.between(before, fell)))
+	fmt.Fprintf(&b, "  sign-ins during  %s\n", summary(c.ledger.between(fell, healed)))
+	fmt.Fprintf(&b, "  sign-ins after   %s\n", summary(c.ledger.between(healed, now)))
+	fmt.Fprintf(&b, "  visits during    %s\n", summary(c.ledger.visitsBetween(fell, healed)))
+	fmt.Fprintf(&b, "  visits after     %s\n", summary(c.ledger.visitsBetween(healed, now)))
+	if alone {
+		fmt.Fprintf(&b, "  well all the same %v after the fault began\n", over.Round(100*time.Millisecond))
+	}
+	fmt.Fprintf(&b, "  well again       %v after the fault ended\n", back.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "  not ready at the end of the fault: %d of %d services\n", len(unready), len(c.h.services))
+	t.Log("\n" + b.String())
+	if !ok {
+		t.Errorf("sign-ins do not go well again within %v", backWithin)
+	}
+	c.h.ready(t)
+}
+
+// well waits until sign-ins go well again after a moment, and tells how long that took.
+func (c *crowd) well(t *testing.T, since time.Time) (back time.Duration, ok bool) {
+	for late := since.Add(backWithin + calm + aText); !ok && time.Now().Before(late); {
+		pass(t, 200*time.Millisecond)
+		// Whoever began lately may not be through.
+		back, ok = recovery(c.ledger.between(since, time.Now().Add(-2*time.Second)), since)
+	}
+	return back, ok
+}
+
+// pass lets time go by.
+func pass(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,272 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport/pkg/contract"
+	"sallyport/pkg/store"
+	"sallyport/test/sut"
+)
+
+// sample is one sign-in, or one visit: when it began, how long it took, and whether it was done or refused.
+type sample struct {
+	At            time.Time
+	Took          time.Duration
+	Done, Refused bool
+	Phone         bool
+}
+
+// ledger is what everybody was told.
+type ledger struct {
+	mu         sync.Mutex
+	samples    []sample
+	visits     []sample
+	complaints []string
+	asked      map[string]int // challenges by text that somebody was told of, by person
+	accepted   map[string]int // right codes, by person and code
+	sessions   []string
+	lateTexts  int
+	idle       int
+}
+
+func (l *ledger) write(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *ledger) add(s sample)     { l.write(func() { l.samples = append(l.samples, s) }) }
+func (l *ledger) visited(s sample) { l.write(func() { l.visits = append(l.visits, s) }) }
+func (l *ledger) late()            { l.write(func() { l.lateTexts++ }) }
+func (l *ledger) nobody()          { l.write(func() { l.idle++ }) }
+
+func (l *ledger) told(who string) {
+	l.write(func() {
+		if l.asked == nil {
+			l.asked = make(map[string]int)
+		}
+		l.asked[who]++
+	})
+}
+
+func (l *ledger) complain(invariant, format string, args ...any) {
+	text := time.Now().Format("15:04:05.000 ") + invariant + ": " + fmt.Sprintf(format, args...)
+	l.write(func() { l.complaints = append(l.complaints, text) })
+}
+
+// completes is a code that was accepted, with the session that came of it.
+func (l *ledger) completes(who, code string, s sut.SignIn) {
+	l.write(func() {
+		if l.accepted == nil {
+			l.accepted = make(map[string]int)
+		}
+		l.accepted[who+" "+code]++
+		if s.Session != nil {
+			l.sessions = append(l.sessions, s.Session.Token)
+		}
+	})
+}
+
+func (l *ledger) anySession() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.sessions) == 0 {
+		return ""
+	}
+	return l.sessions[rand.IntN(len(l.sessions))]
+}
+
+// between are the sign-ins that began in a time.
+func (l *ledger) between(from, to time.Time) []sample {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return during(l.samples, from, to)
+}
+
+func (l *ledger) visitsBetween(from, to time.Time) []sample {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return during(l.visits, from, to)
+}
+
+func during(all []sample, from, to time.Time) []sample {
+	var out []sample
+	for _, s := range all {
+		if !s.At.Before(from) && s.At.Before(to) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// summary is a line of figures.
+func summary(all []sample) string {
+	done, refused := 0, 0
+	var took []time.Duration
+	for _, s := range all {
+		if s.Done {
+			done++
+			took = append(took, s.Took)
+		}
+		if s.Refused {
+			refused++
+		}
+	}
+	slices.Sort(took)
+	return fmt.Sprintf("%4d, done %4d, refused %4d; p50 %v, p99 %v, longest %v", len(all), done, refused, quantile(took, 50), quantile(took, 99), quantile(took, 100))
+}
+
+func quantile(sorted []time.Duration, percent int) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[max(0, (len(sorted)*percent+99)/100-1)].Round(time.Millisecond)
+}
+
+// calm is how long all must go well for a fault to be over.
+const calm = 3 * time.Second
+
+// recovery is how long after a moment sign-ins that begin are all done again, 99 of 100 within a second, for a while.
+func recovery(all []sample, since time.Time) (time.Duration, bool) {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b sample) int { return a.At.Compare(b.At) })
+	last := since
+	if len(all) > 0 {
+		last = all[len(all)-1].At
+	}
+	for from := since; !from.Add(calm).After(last); from = from.Add(100 * time.Millisecond) {
+		window := during(all, from, from.Add(calm))
+		bad, slow := 0, 0
+		for _, s := range window {
+			if !s.Done {
+				bad++
+			} else if s.Took > time.Second {
+				slow++
+			}
+		}
+		if len(window) > 0 && bad == 0 && slow*100 <= len(window) {
+			return from.Sub(since), true
+		}
+	}
+	return 0, false
+}
+
+// record is a challenge as the store has it.
+type record struct {
+	ID        string `bson:"_id"`
+	User      string `bson:"user"`
+	State     string `bson:"state"`
+	Attempts  int    `bson:"attempts"`
+	Ambiguous int    `bson:"ambiguous"`
+}
+
+// prove holds the ledger against the audit log, the store, the telephones and the gateways.
+func (c *crowd) prove(tb testing.TB) {
+	tb.Helper()
+	l := &c.ledger
+	db, err := store.Connect(tb.Context(), store.Options{
+		URI: c.h.parts.Env["MONGODB_URI"], Database: "sallyport_sms_dispatcher", Name: "ledger", Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }() // it was only read
+	var ended map[string]int
+	var of map[string][]string
+	sut.Eventually(tb, time.Minute, "every challenge that somebody was told of has its end in the audit log", func() bool {
+		ended, of = c.ends(tb)
+		for who, n := range l.asked {
+			if len(of[who]) < n {
+				return false
+			}
+		}
+		return true
+	})
+	challenges, texts, more := 0, 0, 0
+	for who, ids := range of {
+		may, attempts, n := 0, 0, len(c.h.phones.got(phoneOf(who)))
+		for _, id := range ids {
+			challenges++
+			if ended[id] != 1 {
+				l.complain("I2", "%s has ended %d times", id, ended[id])
+			}
+			r, err := store.Of[record](db, "challenges").Get(tb.Context(), id)
+			if err != nil {
+				l.complain("I2", "%s is not in the store: %v", id, err)
+				continue
+			}
+			attempts += r.Attempts
+			more += r.Ambiguous
+			if r.Attempts > 0 {
+				may += min(1+r.Ambiguous, 3)
+			}
+		}
+		texts += n
+		if n > may || n > attempts {
+			l.complain("I3", "%s got %d texts for %d challenges, after %d attempts; %d may be", who, n, len(ids), attempts, may)
+		}
+	}
+	for what, n := range l.accepted {
+		if n != 1 {
+			l.complain("I1", "the code of %s was accepted %d times", what, n)
+		}
+	}
+	lost := 0
+	for _, token := range l.sessions {
+		for i, at := range c.h.gateways {
+			if a, err := at.Try(tb.Context(), "GET", "/v1/session", token, nil); err != nil || a.Status != http.StatusOK {
+				lost++
+				l.complain("session", "gateway %d does not know a session that was given: %s %v", i+1, a, err)
+			}
+		}
+	}
+	operate(tb, map[string]string{"MONGODB_URI": c.h.parts.Env["MONGODB_URI"]}, "audit", "verify", "--data="+c.h.parts.Data)
+	tb.Logf("challenges %d, each ended once; texts %d, ambiguous %d; codes accepted %d, each once; sessions %d, lost %d; texts that came too late for their person %d; turns without anybody free %d",
+		challenges, texts, more, len(l.accepted), len(l.sessions), lost, l.lateTexts, l.idle)
+	for i, complaint := range l.complaints {
+		if i == 20 {
+			tb.Errorf("and %d more", len(l.complaints)-i)
+			break
+		}
+		tb.Error(complaint)
+	}
+}
+
+// ends are the ends of challenges in the audit log: how many of each, and whose.
+func (c *crowd) ends(tb testing.TB) (ended map[string]int, of map[string][]string) {
+	tb.Helper()
+	out := operate(tb, map[string]string{"MONGODB_URI": c.h.parts.Env["MONGODB_URI"]},
+		"audit", "export", "--data="+c.h.parts.Data, "--portal="+portal, "--format=jsonl", "--action="+string(contract.AuditChallengeEnded))
+	ended, of = make(map[string]int), make(map[string][]string)
+	for line := range strings.Lines(out) {
+		var e struct {
+			User   string
+			Detail map[string]string
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			tb.Fatalf("%v: %s", err, line)
+		}
+		id := e.Detail["challenge"]
+		if ended[id]++; ended[id] == 1 {
+			of[e.User] = append(of[e.User], id)
+		}
+	}
+	return ended, of
+}
+
+// phoneOf is a contact's number.
+func phoneOf(who string) string {
+	n, _ := strconv.Atoi(strings.TrimPrefix(who, "contact-"))
+	return number(n)
+}
