@@ -37,6 +37,8 @@ type SplitOptions struct {
 	Demo bool
 	// Env is added to the environment of every service.
 	Env map[string]string
+	// Wire, if any, changes the environment of one service before it is started: to put something between it and a part.
+	Wire func(service string, env map[string]string)
 }
 
 // StartSplit starts the parts and the services until the test ends, and returns when all are ready.
@@ -69,6 +71,9 @@ func StartSplit(tb testing.TB, o SplitOptions) *Split {
 		})
 		maps.Copy(env, users[name])
 		maps.Copy(env, o.Env)
+		if o.Wire != nil {
+			o.Wire(name, env)
+		}
 		s.env[name], s.ops[name] = env, "http://"+addrs[n]
 	}
 	for _, name := range Services {

@@ -56,6 +56,9 @@ type signIn struct {
 	// LockedUntil is when the factor opens that was closed by a code typed here.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
 
+	// Unanswered are the codes typed here of which nobody knows what became.
+	Unanswered unanswered `json:"unanswered,omitempty"`
+
 	// Reset is when and why the person must enrol again, where that was not their own doing.
 	Reset *contract.ResetNote `json:"reset,omitempty"`
 	// CodesLeft is how many recovery codes are left after one was spent here; nil when none was.
