@@ -182,7 +182,7 @@ func (f *front) serve(near net.Conn) {
 		late := f.late
 		f.mu.Unlock()
 		if late > 0 {
-			time.Sleep(late) //nolint:forbidigo // this is the slow network
+			rest(f.tb.Context(), late)
 		}
 		if _, err := near.Write(answer); err != nil {
 			return

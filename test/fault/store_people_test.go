@@ -34,6 +34,8 @@ type gate struct {
 	longest, slowest  time.Duration
 	// elsewhere are right codes whose sign-in was answered with conflict: it had gone on, and its session was lost.
 	elsewhere, textless, journeys int
+	// late are right codes whose answers were lost until their time was over.
+	late int
 	// evaluated are wrong guesses that were compared, by the document that counts them.
 	evaluated map[string]int
 }
@@ -181,8 +183,12 @@ func (v *visitor) begin(ctx context.Context, want string) (s sut.SignIn, ok bool
 	return s, true
 }
 
-// type a code. A right one that is told wrong breaks rule 7, however often its answer was lost.
+// aged is how old a step's code may get while its answers are lost, and still be right for sure.
+const aged = 25 * time.Second
+
+// types types a code. A right one that is told wrong breaks rule 7, however often its answer was lost.
 func (v *visitor) types(ctx context.Context, s sut.SignIn, step string, body map[string]string, what string, want ...string) (out sut.SignIn, ok bool) {
+	typed := time.Now()
 	a, lost := v.ask(ctx, http.MethodPost, s.Path(step), s.Token, body)
 	if ctx.Err() != nil {
 		return out, false
@@ -201,6 +207,8 @@ func (v *visitor) types(ctx context.Context, s sut.SignIn, step string, body map
 		v.g.tb.Errorf("%s: %s: %s; want %v", v.id, what, a, want)
 	case a.Status == http.StatusConflict && lost > 0:
 		v.g.elsewhere++
+	case lost > 0 && time.Since(typed) > aged && strings.Contains(what, " step "):
+		v.g.late++
 	default:
 		v.g.tb.Errorf("rule 7: %s: a right code, %s, after %d lost answers: %s", v.id, what, lost, a)
 	}
