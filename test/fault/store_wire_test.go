@@ -197,7 +197,7 @@ var kinds = map[string][]struct{ field, name string }{
 	"sms_dispatcher/challenges": {
 		{"flow", "open a challenge"}, {"verified_at", "spend a text's code"}, {"ended_at", "end a challenge"}, {"attempts", "reserve an attempt"},
 	},
-	"policy_svc/standings":       {{"factors", "record an enrolment"}, {"resets", "reset a person"}},
+	"policy_svc/standings":       {{"resets", "reset a person"}, {"factors", "record an enrolment"}},
 	"policy_svc/audit_entries":   {{"hash", "append to the audit log"}},
 	"policy_svc/audit_ids":       {{"seq", "mark an audited event"}},
 	"policy_svc/audit_heads":     {{"seq", "move the head of the audit log"}},
