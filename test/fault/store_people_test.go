@@ -273,11 +273,11 @@ func (v *visitor) appLife(ctx context.Context) {
 	if !ok {
 		return
 	}
-	if _, ok = v.enrols(ctx, s, -1); !ok {
+	if _, ok = v.enrols(ctx, s, 0); !ok {
 		return
 	}
 	v.g.guesses(ctx, v, 2)
-	session, ok := v.signsIn(ctx, 0)
+	session, ok := v.signsIn(ctx, 1)
 	if !ok {
 		return
 	}

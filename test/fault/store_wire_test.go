@@ -110,9 +110,9 @@ func (v value) text() string {
 func (v value) positive() bool {
 	switch v.kind {
 	case 0x10:
-		return int32(binary.LittleEndian.Uint32(v.raw)) > 0 //nolint:gosec // as it was meant
+		return int32(binary.LittleEndian.Uint32(v.raw)) > 0
 	case 0x12:
-		return int64(binary.LittleEndian.Uint64(v.raw)) > 0 //nolint:gosec // as it was meant
+		return int64(binary.LittleEndian.Uint64(v.raw)) > 0
 	case 0x01:
 		return binary.LittleEndian.Uint64(v.raw) != 0
 	default:
@@ -185,8 +185,11 @@ func (w write) touches(field string) bool {
 // kinds name what services write, by collection: the first whose field is changed.
 var kinds = map[string][]struct{ field, name string }{
 	"totp_svc/authenticators": {
-		{"active", "enrol an authenticator"}, {"last_step", "accept a step"}, {"counted", "count a guess (authenticator)"},
-		{"pending", "begin an authenticator"}, {"told_at", "tell a lock (authenticator)"},
+		{"active", "enrol an authenticator"},
+		{"last_step", "accept a step"},
+		{"counted", "count a guess (authenticator)"},
+		{"pending", "begin an authenticator"},
+		{"told_at", "tell a lock (authenticator)"},
 	},
 	"totp_svc/recovery_sets": {
 		{"accepted", "spend a recovery code"}, {"counted", "count a guess (recovery)"}, {"made_by", "make recovery codes"},
