@@ -217,8 +217,9 @@ const cutOff = 500 * time.Millisecond
 
 // surely does again what may be done twice, if its answer was lost at once.
 func surely(do func() error) error {
-	begun := time.Now()
+	begun := time.Now() // real time: how long the store took
 	err := do()
+	// real time: the same
 	if contract.CodeOf(err) == contract.Unavailable && time.Since(begun) < cutOff {
 		err = do()
 	}
