@@ -326,6 +326,19 @@ func CallID(ctx context.Context) string {
 	return id
 }
 
+type askingKey struct{}
+
+// Asking has [Request] ask under this call id: for who asks again, later, what was not answered, and wants to hear what
+// became of it the first time.
+func Asking(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, askingKey{}, id)
+}
+
+func asking(ctx context.Context) string {
+	id, _ := ctx.Value(askingKey{}).(string)
+	return id
+}
+
 // decode reads a message of ours: right version, one JSON value of the right shape.
 func decode[T any](h nats.Header, data []byte) (T, error) {
 	var t T

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -275,6 +276,29 @@ func TestRepeatAfterFault(t *testing.T) {
 	}
 	if len(a.byID) != 2 {
 		t.Errorf("keeps %d answers, want 2", len(a.byID))
+	}
+}
+
+// TestUnavailableIsAskedAgain: a service whose store cut it off is asked once more, under the same call id.
+func TestUnavailableIsAskedAgain(t *testing.T) {
+	s := serve(t)
+	policy, gateway := s.connect(contract.Policy), s.connect(contract.AuthGateway)
+	var calls []string
+	if err := Handle(policy, ask, func(ctx context.Context, q question) (reply, error) {
+		calls = append(calls, CallID(ctx))
+		if q.Text == "never" || len(calls) == 1 {
+			return reply{}, contract.NotAnswering()
+		}
+		return reply{"done"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Request(t.Context(), gateway, ask, question{}); err != nil || r.Text != "done" || len(calls) != 2 || calls[0] != calls[1] {
+		t.Errorf("%+v, %v, after calls %v; want one repetition with its answer", r, err, calls)
+	}
+	calls = nil
+	if _, err := Request(Asking(t.Context(), "mine"), gateway, ask, question{"never"}); contract.CodeOf(err) != contract.Unavailable || !slices.Equal(calls, []string{"mine", "mine"}) {
+		t.Errorf("%v after calls %v; want unavailable after two calls of mine", err, calls)
 	}
 }
 

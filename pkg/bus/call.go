@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -20,7 +21,9 @@ import (
 )
 
 // Request sends a call and waits for its reply, at most [CallTimeout] and no longer than ctx. It has a call id of its
-// own, by which an attempt without an answer is repeated once; the request id of ctx goes along for the logs.
+// own, or that of [Asking]; the request id of ctx goes along for the logs. Under that id an attempt without an answer is
+// repeated once, and so is one that was answered with unavailable: a store that went away in the middle of a write may
+// have carried it out, and the second attempt finds what the first has done.
 //
 // The error is a [*contract.Error]: the service's own refusal, or unavailable when nobody answered.
 func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, Rep], req Req) (Rep, error) {
@@ -36,11 +39,11 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 	msg := &nats.Msg{Subject: call.Subject, Data: data, Header: nats.Header{
 		contract.HeaderVersion:   {contract.Version},
 		contract.HeaderRequestID: {RequestID(ctx)},
-		contract.HeaderCallID:    {NewID()},
+		contract.HeaderCallID:    {cmp.Or(asking(ctx), NewID())},
 		contract.HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
 	}}
 	reply, err := b.attempt(ctx, msg, attemptTimeout)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if unanswered(reply, err) && ctx.Err() == nil {
 		reply, err = b.attempt(ctx, msg, CallTimeout)
 	}
 	if err == nil {
@@ -51,6 +54,14 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 	}
 	b.metrics.call("client", call.Subject, err, time.Since(start))
 	return rep, err
+}
+
+// unanswered tells whether an attempt left open what became of the call.
+func unanswered(reply *nats.Msg, err error) bool {
+	if err != nil {
+		return errors.Is(err, context.DeadlineExceeded)
+	}
+	return contract.Code(reply.Header.Get(contract.HeaderErrorCode)) == contract.Unavailable
 }
 
 func (b *Bus) attempt(ctx context.Context, msg *nats.Msg, bound time.Duration) (*nats.Msg, error) {

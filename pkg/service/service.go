@@ -114,6 +114,14 @@ type stop struct {
 	run  func(context.Context) error
 }
 
+// What a crash, a fault or an operator's command left in an outbox is told after the grace, and at most one sweep later.
+// The grace is longer than a note and the write it announces may take together; a sweep costs a look at a collection that
+// holds what is in hand.
+const (
+	sweepEvery = 2 * time.Second
+	sweepGrace = 5 * time.Second
+)
+
 // Open loads the keys and connects bus and store, at most for the start time-out. Its error names the part that is
 // missing: a [*config.Error] for what the operator must set right, anything else for what does not answer.
 func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Service, error) {
@@ -166,7 +174,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	svc.CheckReady("store", svc.DB.Ready)
 	svc.Outbox = store.NewOutbox(svc.DB, svc.Log, svc.Bus.Send)
 	svc.Outbox.Measure(registerer)
-	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, 5*time.Second, 5*time.Second) })
+	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, sweepEvery, sweepGrace) })
 	svc.followKeys()
 	return svc, nil
 }

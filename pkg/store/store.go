@@ -262,6 +262,11 @@ func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (i
 // fault names the operation, and turns "nobody answers" into the refusal that a person may see.
 func (c Collection[T]) fault(op string, err error) error {
 	var command mongo.CommandError
+	// The driver's word for "this was not sent, because the connections were closed meanwhile" is a type of its own.
+	var unsent interface {
+		error
+		Retryable() bool
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -270,6 +275,7 @@ func (c Collection[T]) fault(op string, err error) error {
 	case mongo.IsDuplicateKeyError(err):
 		return ErrExists
 	case mongo.IsTimeout(err), mongo.IsNetworkError(err), errors.Is(err, mongo.ErrClientDisconnected), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &unsent) && unsent.Retryable(),
 		errors.As(err, &command) && (command.HasErrorLabel("RetryableWriteError") || command.HasErrorLabel("TransientTransactionError")):
 		c.d.log.Warn("document store does not answer", slog.String("collection", c.c.Name()), slog.String("operation", op), slog.Any("error", err))
 		return contract.NotAnswering()

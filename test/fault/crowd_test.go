@@ -75,7 +75,13 @@ func again[T any](ctx context.Context, call func() (T, error)) (T, error) {
 // ask opens a challenge for a number that is new and publishes its job.
 func (p *person) ask(tb testing.TB, id string) contract.SMSOpenReply {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	return p.askFor(tb, id, 30*time.Second)
+}
+
+// askFor is ask by somebody who is as patient as that.
+func (p *person) askFor(tb testing.TB, id string, patience time.Duration) contract.SMSOpenReply {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	rep, err := p.open(ctx, id, contract.ForEnrolment)
 	if err != nil {

@@ -35,6 +35,8 @@ type house struct {
 	plans       plans
 	dispatchers []*dispatcher
 	portal      string
+	// behind, if any, is what stands between the dispatchers and the store.
+	behind func(store string) string
 	// patient people do not type a code to hear how it ended; late counts the facts that came when others did.
 	patient bool
 	late    int
@@ -43,7 +45,13 @@ type house struct {
 // newHouse starts the parts and as many dispatchers.
 func newHouse(tb testing.TB, dispatchers int, more map[string]string) *house {
 	tb.Helper()
-	h := &house{tb: tb, parts: sut.StartParts(tb), book: &book{}, portal: "northwind"}
+	return newHouseBehind(tb, dispatchers, more, nil)
+}
+
+// newHouseBehind does the same, and has the dispatchers' way to the store lead by where behind says.
+func newHouseBehind(tb testing.TB, dispatchers int, more map[string]string, behind func(store string) string) *house {
+	tb.Helper()
+	h := &house{behind: behind, tb: tb, parts: sut.StartParts(tb), book: &book{}, portal: "northwind"}
 	policy := h.bus(contract.Policy)
 	if err := bus.Consume(tb.Context(), policy, contract.ChallengeEnded, bus.ConsumeOptions{}, func(_ context.Context, ev bus.Delivery[contract.ChallengeFact]) error {
 		h.book.hears(ev.Message)
@@ -138,7 +146,11 @@ func (h *house) newDispatcher(name string, more map[string]string) *dispatcher {
 	if err != nil {
 		h.tb.Fatal(err)
 	}
-	documents := startRelay(h.tb, at.Host, &relay{who: d.current, read: frame, up: d.toStore, down: d.fromStore})
+	documentsAt := at.Host
+	if h.behind != nil {
+		documentsAt = h.behind(at.Host)
+	}
+	documents := startRelay(h.tb, documentsAt, &relay{who: d.current, read: frame, up: d.toStore, down: d.fromStore})
 	messages := startRelay(h.tb, toBus.Host, &relay{who: d.current, read: some, up: d.toBus, down: d.fromBus})
 	at.Host, toBus.Host = documents.addr(), messages.addr()
 	ops := sut.FreeAddrs(h.tb, 1)[0]

@@ -47,6 +47,8 @@ type SplitOptions struct {
 	Env map[string]string
 	// Replicas is how often each service runs; once if zero.
 	Replicas int
+	// Wire, if any, changes the environment of one service before it is started: to put something between it and a part.
+	Wire func(service string, env map[string]string)
 }
 
 // StartSplit starts the parts and the services until the test ends, and returns when all are ready.
@@ -97,6 +99,9 @@ func PrepareSplit(tb testing.TB, o SplitOptions) *Split {
 			})
 			maps.Copy(env, users[name])
 			maps.Copy(env, o.Env)
+			if o.Wire != nil {
+				o.Wire(name, env)
+			}
 			place := name
 			if n > 0 {
 				place = fmt.Sprintf("%s-%d", name, n+1)

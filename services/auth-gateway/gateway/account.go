@@ -45,7 +45,12 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 	switch {
 	case err == nil:
 		text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
-		if _, err := g.flow.check(ctx, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
+		asking, call, err := g.asking(ctx, s, code)
+		if err != nil {
+			return err
+		}
+		if _, err := g.flow.check(asking, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
+			g.noteUnanswered(ctx, s, call, code, err)
 			return err
 		}
 	case s.Who.Federated && !proved:

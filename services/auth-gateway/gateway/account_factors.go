@@ -100,7 +100,7 @@ func (g *gateway) confirmTOTP(ctx context.Context, s session, code secret.String
 		return session{}, secret.String{}, errNotBegun
 	}
 	made := newFactor{who: s.account(), factor: contract.FactorTOTP, enrolment: s.Enrolling.Enrolment, label: label}
-	if err := g.flow.activate(ctx, made, code, s.ID); err != nil {
+	if err := g.flow.activate(ctx, ctx, made, code, s.ID); err != nil {
 		return session{}, secret.String{}, err
 	}
 	return g.sessions.rise(ctx, s, []string{s.first(), "otp"})

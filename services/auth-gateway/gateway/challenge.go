@@ -116,9 +116,14 @@ func (f *signIns) verify(ctx context.Context, id, token string, code secret.Stri
 	if err != nil {
 		return outcome{}, err
 	}
-	method, err := f.check(ctx, s.account(), s.Factor, s.Enrolment, textChallenge{s.Challenge, s.ID, contract.ForSignIn}, code)
+	asking, call, s, revision, err := f.asking(ctx, s, revision, code)
+	if err != nil {
+		return outcome{}, err
+	}
+	method, err := f.check(asking, s.account(), s.Factor, s.Enrolment, textChallenge{s.Challenge, s.ID, contract.ForSignIn}, code)
 	if err != nil {
 		f.noteLock(ctx, s, revision, err)
+		f.noteUnanswered(ctx, s, revision, call, code, err)
 		return outcome{}, err
 	}
 	return f.finish(ctx, s, revision, stepVerified, []string{s.first(), method})
@@ -182,11 +187,23 @@ func (f *signIns) recoverWith(ctx context.Context, id, token string, code secret
 	if err != nil {
 		return outcome{}, err
 	}
+	asking, call, s, revision, err := f.asking(ctx, s, revision, code)
+	if err != nil {
+		return outcome{}, err
+	}
+	out, err := f.recovered(ctx, asking, s, revision, code)
+	f.noteUnanswered(ctx, s, revision, call, code, err)
+	return out, err
+}
+
+// recovered is recoverWith for a sign-in that was looked at; asking is for the call that spends the code. All of it may be
+// done again under the same call, from wherever it was cut off.
+func (f *signIns) recovered(ctx, asking context.Context, s signIn, revision uint64, code secret.String) (outcome, error) {
 	sealed, err := f.sealCode(code, s.account())
 	if err != nil {
 		return outcome{}, err
 	}
-	r, err := bus.Request(ctx, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed})
+	r, err := bus.Request(asking, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed})
 	if err != nil {
 		return outcome{}, noteCode(ctx, f.log, s.account(), "recovery", err)
 	}

@@ -166,12 +166,17 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 			way = stepReenter
 		}
 	}
-	switch err := f.activate(ctx, made, code, ""); {
+	asking, call, s, revision, err := f.asking(ctx, s, revision, code)
+	if err != nil {
+		return outcome{}, err
+	}
+	switch err := f.activate(ctx, asking, made, code, ""); {
 	case errors.Is(err, errActiveAlready):
 		// Its answer was lost before policy-svc heard of it. The person has a factor now, and proves it by signing in.
 		return f.finish(ctx, s, revision, stepReenter, nil)
 	case err != nil:
 		f.noteLock(ctx, s, revision, err)
+		f.noteUnanswered(ctx, s, revision, call, code, err)
 		return outcome{}, err
 	}
 	return f.finish(ctx, s, revision, way, methods)
@@ -189,8 +194,8 @@ type newFactor struct {
 var errActiveAlready = contract.Refuse(contract.Conflict, "Your authenticator app is set up already.")
 
 // activate takes the code that proves a new factor, makes the enrolment count, and ends the person's sessions but one
-// ("" for all of them).
-func (f *signIns) activate(ctx context.Context, n newFactor, code secret.String, keep string) error {
+// ("" for all of them). asking is for the call that takes the code.
+func (f *signIns) activate(ctx, asking context.Context, n newFactor, code secret.String, keep string) error {
 	sealed, err := f.sealCode(code, n.who)
 	if err != nil {
 		return err
@@ -198,7 +203,7 @@ func (f *signIns) activate(ctx context.Context, n newFactor, code secret.String,
 	var c contract.Confirmation
 	switch n.factor {
 	case contract.FactorTOTP:
-		c, err = bus.Request(ctx, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: n.who, Enrolment: n.enrolment, Code: sealed, Label: n.label})
+		c, err = bus.Request(asking, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: n.who, Enrolment: n.enrolment, Code: sealed, Label: n.label})
 		switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal is the person's to see
 		case contract.Conflict:
 			return errActiveAlready
@@ -209,7 +214,7 @@ func (f *signIns) activate(ctx context.Context, n newFactor, code secret.String,
 		if n.text.challenge == "" {
 			return contract.Refuse(contract.Conflict, "No code has been sent yet.")
 		}
-		c, err = bus.Request(ctx, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: n.who, Challenge: n.text.challenge, Flow: n.text.flow, Enrolment: n.enrolment, Code: sealed})
+		c, err = bus.Request(asking, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: n.who, Challenge: n.text.challenge, Flow: n.text.flow, Enrolment: n.enrolment, Code: sealed})
 	}
 	if err != nil {
 		return noteCode(ctx, f.log, n.who, "enrolment "+string(n.factor), err)

@@ -47,6 +47,8 @@ type session struct {
 	StepUpAt time.Time `json:"step_up_at,omitzero"`
 	// StepUpChallenge is the text message whose code a step-up will ask for.
 	StepUpChallenge string `json:"step_up_challenge,omitempty"`
+	// Unanswered are the codes of step-ups of which nobody knows what became.
+	Unanswered unanswered `json:"unanswered,omitempty"`
 	// ProviderAt is when a federated person last signed in at their provider again; zero if never.
 	ProviderAt time.Time `json:"provider_at,omitzero"`
 }

@@ -60,6 +60,9 @@ type signIn struct {
 	// starts and locks tell that the next write is the one that sets Started, or Locked: whoever wrote it counts it.
 	starts, locks bool
 
+	// Unanswered are the codes typed here of which nobody knows what became.
+	Unanswered unanswered `json:"unanswered,omitempty"`
+
 	// Reset is when and why the person must enrol again, where that was not their own doing.
 	Reset *contract.ResetNote `json:"reset,omitempty"`
 	// CodesLeft is how many recovery codes are left after one was spent here; nil when none was.

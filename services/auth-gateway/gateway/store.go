@@ -186,9 +186,10 @@ func (a accounts) disclaim(ctx context.Context, portalID, email, userID string) 
 }
 
 // add writes a new account. The address is claimed first, so that of two parallel adds one is [store.ErrExists]; a
-// crash in between leaves a claim without an account, which add finishes when it is tried again with the same id.
+// crash in between leaves a claim without an account, which add finishes when it is tried again with the same id. Whoever
+// asks again has another id, and would be told for a minute that the address is taken, so a lost reply is not left at that.
 func (a accounts) add(ctx context.Context, u user, now time.Time) error {
-	if err := a.claim(ctx, u.Portal, u.Email, u.User, now); err != nil {
+	if err := surely(func() error { return a.claim(ctx, u.Portal, u.Email, u.User, now) }); err != nil {
 		return err
 	}
 	if u.Organization != "" {
@@ -198,7 +199,31 @@ func (a accounts) add(ctx context.Context, u user, now time.Time) error {
 	}
 	u.ID = u.Portal + "/" + u.User
 	u.index()
-	return a.users.Insert(ctx, u)
+	lost := false
+	return surely(func() error {
+		err := a.users.Insert(ctx, u)
+		if lost && errors.Is(err, store.ErrExists) {
+			if there, e := a.users.Get(ctx, u.ID); e == nil && there.Email == u.Email {
+				return nil
+			}
+		}
+		lost = true
+		return err
+	})
+}
+
+// cutOff is how soon a connection that is cut off in the middle of a write is noticed; a store that is gone takes longer.
+const cutOff = 500 * time.Millisecond
+
+// surely does again what may be done twice, if its answer was lost at once.
+func surely(do func() error) error {
+	begun := time.Now() // real time: how long the store took
+	err := do()
+	// real time: the same
+	if contract.CodeOf(err) == contract.Unavailable && time.Since(begun) < cutOff {
+		err = do()
+	}
+	return err
 }
 
 // all lists the portals: a handful of documents.
