@@ -16,6 +16,7 @@ import (
 
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/trace"
 )
 
 // passwords hashes with argon2id, never more at once than there are cores: each hash takes its whole memory cost, and
@@ -97,13 +98,18 @@ func (p *passwords) even(ctx context.Context, begun time.Time, floor time.Durati
 func (p *passwords) queue(ctx context.Context, f func() error) error {
 	patience := time.NewTimer(hashPatience)
 	defer patience.Stop()
+	_, waiting := trace.Start(ctx, trace.Internal, "argon2id", "queue")
 	select {
 	case p.line <- struct{}{}:
 		defer func() { <-p.line }()
+		waiting.End(trace.OK, false)
+		_, hashing := trace.Start(ctx, trace.Internal, "argon2id", "hash")
+		defer hashing.End(trace.OK, false)
 		return f()
 	case <-patience.C:
 	case <-ctx.Done():
 	}
+	waiting.End(string(contract.Unavailable), true)
 	return contract.Wait(contract.Unavailable, 5*time.Second, "Many people are signing in just now. Please try again in a moment.")
 }
 

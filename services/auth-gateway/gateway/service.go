@@ -294,7 +294,11 @@ func (g *gateway) newApp() *fiber.App {
 		DisableStartupMessage: true, ErrorHandler: g.answerError, CaseSensitive: true, StrictRouting: false,
 		EnableTrustedProxyCheck: true, TrustedProxies: g.settings.TrustedProxies, ProxyHeader: proxyHeader(g.settings.TrustedProxies),
 	})
-	app.Use(g.frameRequest, g.survive)
+	app.Use(g.frameRequest)
+	if g.svc != nil && g.svc.Trace != nil {
+		app.Use(g.follow)
+	}
+	app.Use(g.survive)
 	return app
 }
 
