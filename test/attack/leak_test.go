@@ -77,12 +77,12 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 	}
 	// That nothing is found means something only where what is there is found.
 	maps.Copy(r.controls, map[string][]string{
-		marker:               {"wire of the store", "file of the store", "answer ", "page "},
-		r.lastRequest():      {"log", "wire of the bus", "traces"},
+		marker:                    {"wire of the store", "file of the store", "answer ", "page "},
+		r.lastRequest():           {"log", "wire of the bus", "traces"},
 		"/v1/sign-ins/:id/verify": {"traces"},
-		"sallyport_":         {"metrics"},
-		"SALLYPORT_SESSIONS": {"wire of the bus", "file of the bus"},
-		"password_link_made": {"wire of the store", "file of the store", "command "},
+		"sallyport_":              {"metrics"},
+		"SALLYPORT_SESSIONS":      {"wire of the bus", "file of the bus"},
+		"password_link_made":      {"wire of the store", "file of the store", "command "},
 	})
 	for value, places := range r.controls {
 		seen := r.h.seen(value)

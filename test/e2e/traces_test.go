@@ -109,7 +109,7 @@ func TestOneTraceFromTheDoorToTheStore(t *testing.T) {
 	}
 	answered := s.Do("POST", texted.Path("/verify"), texted.Token, code(s.CodeAfter(clerkPhone, seen)))
 	sut.Expect(t, answered, http.StatusOK, "")
-	paths(t, collector, answered, calls(verify, contract.SMSVerify.Subject, "sms-dispatcher")+" > sms-dispatcher apply challenges")
+	paths(t, collector, answered, calls(verify, contract.SMSVerify.Subject, "sms-dispatcher")+" > sms-dispatcher update challenges")
 
 	// An authenticator: the owner's letter waits in its outbox and goes on in the trace of who caused it.
 	first := s.BeginSignIn(agent)
@@ -131,7 +131,7 @@ func TestOneTraceFromTheDoorToTheStore(t *testing.T) {
 	paths(t, collector, answered, answer+" > totp-svc apply authenticators", verify+" > auth-gateway create SALLYPORT_SESSIONS")
 
 	// What anybody may write is in no span: paths, methods, and the trace that a stranger says it is in.
-	req, err := http.NewRequestWithContext(t.Context(), "BREW", s.Base+"/tea?of="+clerk, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodTrace, s.Base+"/tea?of="+clerk, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestOneTraceFromTheDoorToTheStore(t *testing.T) {
 	for _, name := range sut.Services {
 		s.Service[name].Terminate() // what is left is handed over
 	}
-	sane(t, collector, clerk, clerkPhone, agent, e.Key, typed, texted.ID, texted.Token, "clerk", "agent-demo", "oolong", "tea", "BREW", "127.0.0.1")
+	sane(t, collector, clerk, clerkPhone, agent, e.Key, typed, texted.ID, texted.Token, "clerk", "agent-demo", "oolong", "tea", "127.0.0.1")
 }
 
 // sane holds every span against what one may hold, and the bytes as they came against what they must not.
