@@ -80,7 +80,7 @@ func (c *Collector) take(w http.ResponseWriter, req *http.Request) {
 					Service: resource["service.name"], Resource: resource, Name: s.GetName(), Kind: kinds[s.GetKind()],
 					Trace: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()), Parent: hex.EncodeToString(s.GetParentSpanId()),
 					Attributes: texts(s.GetAttributes()), Fault: s.GetStatus().GetCode() == v1.Status_STATUS_CODE_ERROR, Said: s.GetStatus().GetMessage(),
-					Start: time.Unix(0, int64(s.GetStartTimeUnixNano())), End: time.Unix(0, int64(s.GetEndTimeUnixNano())), //nolint:gosec // times of today
+					Start: time.Unix(0, int64(s.GetStartTimeUnixNano())), End: time.Unix(0, int64(s.GetEndTimeUnixNano())),
 				})
 			}
 		}
