@@ -25,6 +25,7 @@ import (
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/trace"
 )
 
 // Options say where the bus is and who we are.
@@ -43,6 +44,8 @@ type Options struct {
 	Slots   int
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// Trace is where calls and events are followed; nil where nothing is traced.
+	Trace *trace.Tracer
 }
 
 // Bus is one connection to NATS with everything that is handled on it. Safe for concurrent use.
@@ -52,6 +55,7 @@ type Bus struct {
 	js       jetstream.JetStream
 	log      *slog.Logger
 	metrics  *metrics
+	trace    *trace.Tracer
 	slots    int
 	replicas int
 	// makes is true for the keeper, and on a bus without users, where everybody may make streams, buckets and consumers.
@@ -102,7 +106,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 func Visit(ctx context.Context, o Options) (*Bus, error) {
 	b := &Bus{
 		name: o.Name, log: o.Log, slots: o.Slots, replicas: max(1, o.Replicas),
-		metrics: newMetrics(o.Metrics), closed: make(chan struct{}),
+		metrics: newMetrics(o.Metrics), trace: o.Trace, closed: make(chan struct{}),
 	}
 	if b.slots == 0 {
 		b.slots = 64

@@ -18,6 +18,7 @@ import (
 
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // Request sends a call and waits for its reply, at most [CallTimeout] and no longer than ctx. It has a call id of its
@@ -26,9 +27,10 @@ import (
 // have carried it out, and the second attempt finds what the first has done.
 //
 // The error is a [*contract.Error]: the service's own refusal, or unavailable when nobody answered.
-func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, Rep], req Req) (Rep, error) {
-	var rep Rep
+func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, Rep], req Req) (rep Rep, err error) {
 	start := time.Now()
+	ctx, span := trace.Start(ctx, trace.Client, "call", call.Subject)
+	defer func() { ended(span, call.Subject, err) }()
 	data, err := json.Marshal(req)
 	if err != nil {
 		return rep, fmt.Errorf("%s: %w", call.Subject, err)
@@ -42,6 +44,9 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 		contract.HeaderCallID:    {cmp.Or(asking(ctx), NewID())},
 		contract.HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
 	}}
+	if parent := trace.Header(ctx); parent != "" {
+		msg.Header[contract.HeaderTraceParent] = []string{parent}
+	}
 	reply, err := b.attempt(ctx, msg, attemptTimeout)
 	if unanswered(reply, err) && ctx.Err() == nil {
 		reply, err = b.attempt(ctx, msg, CallTimeout)
@@ -49,7 +54,7 @@ func Request[Req, Rep any](ctx context.Context, b *Bus, call contract.Call[Req, 
 	if err == nil {
 		rep, err = answer[Rep](reply)
 	} else {
-		b.log.Warn("call failed", slog.String("subject", call.Subject), slog.String("request_id", RequestID(ctx)), slog.Any("error", err))
+		b.log.Warn("call failed", slog.String("subject", call.Subject), slog.String("request_id", RequestID(ctx)), trace.Attr(ctx), slog.Any("error", err))
 		err = contract.NotAnswering()
 	}
 	b.metrics.call("client", call.Subject, err, time.Since(start))
@@ -155,6 +160,8 @@ func (b *Bus) run(subject string, header nats.Header, h func(context.Context) (a
 	id := header.Get(contract.HeaderRequestID)
 	ctx := WithRequestID(context.Background(), id)
 	ctx = WithCallID(ctx, header.Get(contract.HeaderCallID))
+	ctx, span := b.trace.Continue(ctx, trace.Server, "answer", subject, header.Get(contract.HeaderTraceParent))
+	span.Set(trace.RequestID, id)
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	value, err := func() (v any, err error) {
@@ -173,16 +180,27 @@ func (b *Bus) run(subject string, header nats.Header, h func(context.Context) (a
 		}
 	}
 	b.metrics.call("server", subject, err, time.Since(start))
+	ended(span, subject, err)
 	if err != nil {
 		e := contract.AsError(err)
 		if e.Code == contract.InternalError {
-			b.log.Error("call failed", slog.String("subject", subject), slog.String("request_id", id), slog.Any("error", err))
+			b.log.Error("call failed", slog.String("subject", subject), slog.String("request_id", id), trace.Attr(ctx), slog.Any("error", err))
 		}
 		out.Header.Set(contract.HeaderErrorCode, string(e.Code))
 		out.Header.Set(contract.HeaderError, e.Detail)
 		out.Data, _ = json.Marshal(e) // an Error always encodes
 	}
 	return out
+}
+
+// ended ends the span of one side of a call.
+func ended(span trace.Span, subject string, err error) {
+	if !span.On() {
+		return
+	}
+	code := contract.CodeOf(err)
+	span.Set(trace.Subject, subject)
+	span.End(cmp.Or(string(code), trace.OK), code == contract.InternalError || code == contract.Unavailable)
 }
 
 // skew is how far the clocks of two hosts may be apart.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // Errors of a bucket.
@@ -72,14 +73,16 @@ func (k *KV[T]) Update(ctx context.Context, key string, value T, revision uint64
 	})
 }
 
-func (k *KV[T]) write(ctx context.Context, op, key string, value T, do func(context.Context, []byte) (uint64, error)) (uint64, error) {
+func (k *KV[T]) write(ctx context.Context, op, key string, value T, do func(context.Context, []byte) (uint64, error)) (revision uint64, err error) {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", k.kv.Bucket(), err)
 	}
+	ctx, span := trace.Start(ctx, trace.Client, op, k.kv.Bucket())
+	defer func() { k.done(span, op, err) }()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	revision, err := do(ctx, raw)
+	revision, err = do(ctx, raw)
 	k.bus.writes.note(k.kv.Bucket(), err, k.probe)
 	switch {
 	case err == nil:
@@ -97,6 +100,25 @@ func (k *KV[T]) probe(ctx context.Context) error {
 	return err
 }
 
+// done ends the span of one operation.
+func (k *KV[T]) done(span trace.Span, op string, err error) {
+	if !span.On() {
+		return
+	}
+	span.Set(trace.Operation, op)
+	span.Set(trace.Collection, k.kv.Bucket())
+	switch {
+	case err == nil:
+		span.End(trace.OK, false)
+	case errors.Is(err, ErrKeyNotFound):
+		span.End("not_found", false)
+	case errors.Is(err, ErrKeyChanged):
+		span.End("changed", false)
+	default:
+		span.End(string(contract.CodeOf(err)), true)
+	}
+}
+
 // changed tells a lost compare-and-set from every other error.
 func changed(err error) bool {
 	var api *jetstream.APIError
@@ -105,8 +127,9 @@ func changed(err error) bool {
 }
 
 // Get reads a key with its revision, past every cache; [ErrKeyNotFound] if there is none.
-func (k *KV[T]) Get(ctx context.Context, key string) (T, uint64, error) {
-	var t T
+func (k *KV[T]) Get(ctx context.Context, key string) (t T, revision uint64, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "get", k.kv.Bucket())
+	defer func() { k.done(span, "get", err) }()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	e, err := k.read(ctx, key, attemptTimeout)
@@ -132,10 +155,12 @@ func (k *KV[T]) read(ctx context.Context, key string, bound time.Duration) (jets
 }
 
 // Delete removes a key, or leaves it gone. Every watcher hears of it.
-func (k *KV[T]) Delete(ctx context.Context, key string) error {
+func (k *KV[T]) Delete(ctx context.Context, key string) (err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "delete", k.kv.Bucket())
+	defer func() { k.done(span, "delete", err) }()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	err := k.kv.Delete(ctx, key)
+	err = k.kv.Delete(ctx, key)
 	k.bus.writes.note(k.kv.Bucket(), err, k.probe)
 	if err != nil {
 		return k.unseen("delete", err)

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // Letter is an event made ready to travel: what an outbox keeps and [Bus.Send] publishes.
@@ -24,6 +26,8 @@ type Letter struct {
 	Data    []byte    `json:"data" bson:"data"`
 	Request string    `json:"request,omitempty" bson:"request,omitempty"`
 	At      time.Time `json:"at" bson:"at"`
+	// Trace is the place in a trace of what caused it, so that the trace goes on however long it waits.
+	Trace string `json:"trace,omitempty" bson:"trace,omitempty"`
 }
 
 // NewLetter makes a letter of an event. The id must name what happened (not the attempt to tell it), and be fit for
@@ -33,15 +37,17 @@ func NewLetter[T any](ctx context.Context, ev contract.Event[T], id string, msg 
 	if err != nil {
 		return Letter{}, fmt.Errorf("%s: %w", ev.Subject, err)
 	}
-	return Letter{ID: id, Subject: ev.Subject, Data: data, Request: RequestID(ctx), At: at}, nil
+	return Letter{ID: id, Subject: ev.Subject, Data: data, Request: RequestID(ctx), At: at, Trace: trace.Header(ctx)}, nil
 }
 
 // Send publishes a letter and returns when the stream has it on disk. Sending it again changes nothing. Its error
 // carries a [*contract.Error], unavailable: whether the stream has the letter is not known then.
-func (b *Bus) Send(ctx context.Context, l Letter) error {
+func (b *Bus) Send(ctx context.Context, l Letter) (err error) {
+	ctx, span := b.trace.Continue(ctx, trace.Producer, "publish", l.Subject, l.Trace)
+	defer func() { told(span, l.Subject, l.Request, err) }()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	err := b.send(ctx, l)
+	err = b.send(ctx, l)
 	if stream, ok := streamOf(l.Subject); ok {
 		b.writes.note(string(stream), err, func(ctx context.Context) error { return b.send(ctx, l) })
 	}
@@ -56,8 +62,21 @@ func (b *Bus) send(ctx context.Context, l Letter) error {
 		contract.HeaderVersion:   {contract.Version},
 		contract.HeaderRequestID: {l.Request},
 	}}
+	if parent := trace.Header(ctx); parent != "" {
+		msg.Header[contract.HeaderTraceParent] = []string{parent}
+	}
 	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID))
 	return err
+}
+
+// told ends the span of an event that was published.
+func told(span trace.Span, subject, request string, err error) {
+	if !span.On() {
+		return
+	}
+	span.Set(trace.Subject, subject)
+	span.Set(trace.RequestID, request)
+	span.End(cmp.Or(string(contract.CodeOf(err)), trace.OK), err != nil)
 }
 
 // Publish sends an event under an id that names what happened. It returns when the stream has it on disk.
@@ -240,7 +259,7 @@ func (b *Bus) again(stopping <-chan struct{}, begin func(context.Context) (jetst
 	}
 }
 
-func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o ConsumeOptions, msg jetstream.Msg, h func(context.Context, Delivery[T]) error) string {
+func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o ConsumeOptions, msg jetstream.Msg, h func(context.Context, Delivery[T]) error) (outcome string) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		b.log.Error("event without metadata", slog.String("subject", ev.Subject), slog.Any("error", err))
@@ -251,6 +270,11 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 		return b.bury(ctx, msg, meta, err)
 	}
 	id := eventID(msg, meta)
+	request := msg.Headers().Get(contract.HeaderRequestID)
+	ctx, span := b.trace.Continue(ctx, trace.Consumer, "consume", ev.Subject, msg.Headers().Get(contract.HeaderTraceParent))
+	span.Set(trace.RequestID, request)
+	span.Set(trace.Subject, ev.Subject)
+	defer func() { span.End(outcome, outcome != "ok") }()
 	err = func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -258,7 +282,7 @@ func deliver[T any](ctx context.Context, b *Bus, ev contract.Event[T], o Consume
 				err = errors.New("panic")
 			}
 		}()
-		return h(WithRequestID(ctx, msg.Headers().Get(contract.HeaderRequestID)), Delivery[T]{
+		return h(WithRequestID(ctx, request), Delivery[T]{
 			Message: m, ID: id, Subject: ev.Subject, PublishedAt: meta.Timestamp, Attempt: meta.NumDelivered, InProgress: msg.InProgress,
 		})
 	}()

@@ -23,6 +23,8 @@ const (
 	HeaderEventID = "Sallyport-Event-Id"
 	// HeaderDeadline carries when the caller gives up, in Unix milliseconds: what arrives later is not worked on.
 	HeaderDeadline = "Sallyport-Deadline"
+	// HeaderTraceParent carries the place in a trace (W3C Trace Context), where requests are traced.
+	HeaderTraceParent = "traceparent"
 	// HeaderErrorCode carries the [Code] of a refused call.
 	HeaderErrorCode = "Nats-Service-Error-Code"
 	// HeaderError carries the sentence that belongs to it.

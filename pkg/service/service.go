@@ -21,6 +21,7 @@ import (
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 // Env is everything a service takes from outside. Tests, the one-process installation and main all fill it.
@@ -68,11 +69,12 @@ type Settings struct {
 	StartTimeout  time.Duration `env:"START_TIMEOUT" envDefault:"30s" help:"how long to wait for NATS and the document store at start"`
 
 	NATSTLS
+	trace.OTel
 }
 
 // Problems returns what is wrong with the shared settings beyond their types.
 func (s Settings) Problems() []string {
-	out := s.TLS().Problems()
+	out := append(s.TLS().Problems(), s.OTel.Problems()...)
 	if s.NATSCredsFile != "" && s.NATSUser != "" {
 		out = append(out, "NATS_CREDS_FILE: set it or NATS_USER, not both")
 	}
@@ -95,6 +97,8 @@ type Service struct {
 	DB      *store.DB
 	Outbox  *store.Outbox
 	Keys    *seal.Keys
+	// Trace makes the spans of this service; nil where nothing is traced.
+	Trace *trace.Tracer
 
 	mu     sync.Mutex
 	checks []check
@@ -138,6 +142,10 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 		}
 		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}
+	if svc.Trace, err = trace.Open(string(name), bus.NewID(), s.OTel, svc.Log); err != nil {
+		svc.cancel()
+		return nil, err
+	}
 	if s.MongoDBName == "" {
 		s.MongoDBName = store.Database(name)
 	}
@@ -151,7 +159,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	defer cancel()
 	o := bus.Options{
 		URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, Name: name,
-		TLS: s.TLS(), Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer,
+		TLS: s.TLS(), Replicas: s.NATSReplicas, Log: svc.Log, Metrics: registerer, Trace: svc.Trace,
 	}
 	if o.CredsFile == "" && o.User == "" {
 		// An embedded NATS has put the password beside the key file, for a service that was told of nothing else.
@@ -162,7 +170,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	svc.Bus, err = bus.Connect(ctx, o)
 	if err != nil {
 		svc.cancel()
-		return nil, err
+		return nil, errors.Join(err, svc.Trace.Close(context.WithoutCancel(ctx)))
 	}
 	svc.CheckReady("nats", svc.Bus.Ready)
 	svc.DB, err = store.Connect(ctx, store.Options{
@@ -237,7 +245,7 @@ func (s *Service) Ready(ctx context.Context) map[string]string {
 }
 
 // Stop ends the service in order: its own steps (intake), calls and events in hand, background work, letters in hand,
-// and the connections last. It is bounded by ctx, and every step runs whatever became of the others.
+// the connections, and last what is known of it all: traces. It is bounded by ctx, and every step runs whatever became of the others.
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	own := s.stops
@@ -255,6 +263,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	if s.DB != nil {
 		steps = append(steps, stop{"store", s.DB.Close})
 	}
+	steps = append(steps, stop{"traces", s.Trace.Close})
 	var errs []error
 	for _, step := range steps {
 		if err := step.run(ctx); err != nil {

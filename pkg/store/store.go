@@ -23,6 +23,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // OpTimeout bounds every operation, so that a store that went away is noticed within a person's patience.
@@ -142,19 +143,22 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // Get reads one document by _id, or [ErrNotFound].
-func (c Collection[T]) Get(ctx context.Context, id string) (T, error) {
-	var t T
+func (c Collection[T]) Get(ctx context.Context, id string) (t T, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "get", c.c.Name())
+	defer func() { c.done(span, "get", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	err := c.c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&t)
+	err = c.c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&t)
 	return t, c.fault("get", err)
 }
 
 // Insert writes a new document, or [ErrExists].
-func (c Collection[T]) Insert(ctx context.Context, doc T) error {
+func (c Collection[T]) Insert(ctx context.Context, doc T) (err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "insert", c.c.Name())
+	defer func() { c.done(span, "insert", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	_, err := c.c.InsertOne(ctx, doc)
+	_, err = c.c.InsertOne(ctx, doc)
 	return c.fault("insert", err)
 }
 
@@ -172,8 +176,9 @@ type Change struct {
 
 // Apply changes the document with this _id and returns it. [ErrNotFound] means that there is none, or that the guard
 // does not hold; who needs to know which reads the document afterwards.
-func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, error) {
-	var t T
+func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (t T, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "apply", c.c.Name())
+	defer func() { c.done(span, "apply", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
@@ -181,7 +186,7 @@ func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, erro
 	if ch.Before {
 		side = options.Before
 	}
-	err := c.c.FindOneAndUpdate(ctx, filter, ch.Update,
+	err = c.c.FindOneAndUpdate(ctx, filter, ch.Update,
 		options.FindOneAndUpdate().SetReturnDocument(side).SetUpsert(ch.Upsert)).Decode(&t)
 	if ch.Upsert && ch.Before && errors.Is(err, mongo.ErrNoDocuments) {
 		return t, nil // there was nothing before, and now there is
@@ -191,7 +196,9 @@ func (c Collection[T]) Apply(ctx context.Context, id string, ch Change) (T, erro
 
 // Update changes the document with this _id under a guard and tells whether it did. The same as [Collection.Apply],
 // without the document on the way back.
-func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (bool, error) {
+func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (did bool, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "update", c.c.Name())
+	defer func() { c.done(span, "update", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	filter := append(bson.D{{Key: "_id", Value: id}}, ch.Guard...)
@@ -203,15 +210,19 @@ func (c Collection[T]) Update(ctx context.Context, id string, ch Change) (bool, 
 }
 
 // Delete removes the document with this _id, or leaves it gone.
-func (c Collection[T]) Delete(ctx context.Context, id string) error {
+func (c Collection[T]) Delete(ctx context.Context, id string) (err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "delete", c.c.Name())
+	defer func() { c.done(span, "delete", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	_, err := c.c.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
+	_, err = c.c.DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
 	return c.fault("delete", err)
 }
 
 // DeleteIf removes the document with this _id if the guard holds, and tells whether it did.
-func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (bool, error) {
+func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (did bool, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "delete", c.c.Name())
+	defer func() { c.done(span, "delete", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	r, err := c.c.DeleteOne(ctx, append(bson.D{{Key: "_id", Value: id}}, guard...))
@@ -226,7 +237,9 @@ func (c Collection[T]) DeleteIf(ctx context.Context, id string, guard bson.D) (b
 // the fields of sort; after two of them, {a: {$gte: x}, $or: [{a: {$gt: x}}, {b: {$gt: y}}]}, which an index serves,
 // where an $or alone would be read from the beginning. On the embedded store the fields must be scalars other than
 // doubles in all documents, or each query reads the whole collection.
-func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) ([]T, error) {
+func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int64) (out []T, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "query", c.c.Name())
+	defer func() { c.done(span, "query", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	if filter == nil {
@@ -239,13 +252,15 @@ func (c Collection[T]) Query(ctx context.Context, filter, sort bson.D, limit int
 	if err != nil {
 		return nil, c.fault("query", err)
 	}
-	var out []T
-	return out, c.fault("query", cur.All(ctx, &out))
+	err = c.fault("query", cur.All(ctx, &out))
+	return out, err
 }
 
 // Count counts the documents that match, up to limit (0: all of them). For the figures of a list; each has an index,
 // as for [Collection.Query]. A count of 100,000 by index takes some ten milliseconds.
-func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (int64, error) {
+func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (n int64, err error) {
+	ctx, span := trace.Start(ctx, trace.Client, "count", c.c.Name())
+	defer func() { c.done(span, "count", err) }()
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	command := bson.D{{Key: "count", Value: c.c.Name()}, {Key: "query", Value: filter}}
@@ -255,8 +270,27 @@ func (c Collection[T]) Count(ctx context.Context, filter bson.D, limit int64) (i
 	var answer struct {
 		N int64 `bson:"n"`
 	}
-	err := c.d.db.RunCommand(ctx, command).Decode(&answer)
+	err = c.d.db.RunCommand(ctx, command).Decode(&answer)
 	return answer.N, c.fault("count", err)
+}
+
+// done ends the span of one operation: what was done to which collection, and never to whom.
+func (c Collection[T]) done(span trace.Span, op string, err error) {
+	if !span.On() {
+		return
+	}
+	span.Set(trace.Operation, op)
+	span.Set(trace.Collection, c.c.Name())
+	switch {
+	case err == nil:
+		span.End(trace.OK, false)
+	case errors.Is(err, ErrNotFound):
+		span.End("not_found", false) // or a guard that does not hold
+	case errors.Is(err, ErrExists):
+		span.End("exists", false)
+	default:
+		span.End(string(contract.CodeOf(err)), true)
+	}
 }
 
 // fault names the operation, and turns "nobody answers" into the refusal that a person may see.

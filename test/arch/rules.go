@@ -27,6 +27,7 @@ const (
 	busDir      = "pkg/bus"
 	storeDir    = "pkg/store"
 	embeddedDir = "pkg/embedded"
+	traceDir    = "pkg/trace"
 	gatewayDir  = "services/auth-gateway"
 	allInOneDir = "services/sallyport"
 	servicesDir = "services"
@@ -87,6 +88,15 @@ var Rules = []Rule{
 		Check: importedOnlyIn(
 			[]string{"github.com/nats-io"},
 			func(file string) bool { return within(file, busDir) || within(file, embeddedDir) },
+		),
+	},
+	{
+		Name: "traces",
+		Says: "OpenTelemetry is imported in pkg/trace only: what a span may hold is decided there, and no name, number or text can get into one elsewhere",
+		Fix:  "use pkg/trace, or pkg/trace/tracetest in a test; an attribute that is missing is added there, with its closed set",
+		Check: importedOnlyIn(
+			[]string{"go.opentelemetry.io"},
+			func(file string) bool { return within(file, traceDir) },
 		),
 	},
 	{
@@ -316,7 +326,7 @@ func packagesAnswer(tree Tree) []Violation {
 
 func placesExist(tree Tree) []Violation {
 	var found []Violation
-	for _, dir := range []string{contractDir, busDir, storeDir, embeddedDir, gatewayDir, allInOneDir, testDir} {
+	for _, dir := range []string{contractDir, busDir, storeDir, embeddedDir, traceDir, gatewayDir, allInOneDir, testDir} {
 		if !slices.ContainsFunc(tree, func(p Package) bool { return within(p.Dir, dir) }) {
 			found = append(found, Violation{dir, "does not exist"})
 		}

@@ -83,6 +83,23 @@ package totp
 import "github.com/nats-io/nats.go/jetstream"
 `, []string{"services/totp-svc/totp/service_test.go:2"}},
 
+	{"traces", "in pkg/trace", `
+-- pkg/trace/trace.go --
+package trace
+import "go.opentelemetry.io/otel/trace"
+-- pkg/trace/tracetest/tracetest.go --
+package tracetest
+import "go.opentelemetry.io/proto/otlp/trace/v1"
+`, nil},
+	{"traces", "elsewhere, tests included", `
+-- pkg/bus/call.go --
+package bus
+import "go.opentelemetry.io/otel/attribute"
+-- test/e2e/traces_test.go --
+package e2e
+import "go.opentelemetry.io/proto/otlp/trace/v1"
+`, []string{"pkg/bus/call.go:2", "test/e2e/traces_test.go:2"}},
+
 	{"services", "itself, the one process and the tests", `
 -- services/totp-svc/main.go --
 package main
@@ -276,6 +293,8 @@ package bus
 package store
 -- pkg/embedded/embedded.go --
 package embedded
+-- pkg/trace/trace.go --
+package trace
 -- services/auth-gateway/main.go --
 package main
 -- services/sallyport/main.go --

@@ -2,12 +2,9 @@ package attack
 
 import (
 	"context"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +13,7 @@ import (
 	"time"
 
 	"sallyport/pkg/embedded"
+	"sallyport/pkg/trace/tracetest"
 	"sallyport/test/sut"
 )
 
@@ -26,7 +24,7 @@ type run struct {
 	t          *testing.T
 	bus, store *tap
 	parts      string // directory of what the parts keep
-	traces     *strings.Builder
+	traces     *tracetest.Collector
 	env        map[string]string
 	commands   int
 	// controls are what is no secret, or may stand where it is found, and in which outputs it must be.
@@ -79,11 +77,12 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 	}
 	// That nothing is found means something only where what is there is found.
 	maps.Copy(r.controls, map[string][]string{
-		marker:               {"wire of the store", "file of the store", "answer ", "page "},
-		r.lastRequest():      {"log", "wire of the bus"},
-		"sallyport_":         {"metrics"},
-		"SALLYPORT_SESSIONS": {"wire of the bus", "file of the bus"},
-		"password_link_made": {"wire of the store", "file of the store", "command "},
+		marker:                    {"wire of the store", "file of the store", "answer ", "page "},
+		r.lastRequest():           {"log", "wire of the bus", "traces"},
+		"/v1/sign-ins/:id/verify": {"traces"},
+		"sallyport_":              {"metrics"},
+		"SALLYPORT_SESSIONS":      {"wire of the bus", "file of the bus"},
+		"password_link_made":      {"wire of the store", "file of the store", "command "},
 	})
 	for value, places := range r.controls {
 		seen := r.h.seen(value)
@@ -97,7 +96,7 @@ func TestI8NoSecretIsLeftBehind(t *testing.T) {
 
 func openRun(t *testing.T) *run {
 	t.Helper()
-	r := &run{t: t, parts: t.TempDir(), traces: &strings.Builder{}, controls: make(map[string][]string)}
+	r := &run{t: t, parts: t.TempDir(), traces: tracetest.New(t), controls: make(map[string][]string)}
 	r.witness = &witness{tb: t, h: newHunter()}
 	// Without users, so that what operators' commands need is the same; what each may do has tests of its own.
 	nats, err := embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(r.parts, "bus"), Addr: "127.0.0.1:0"})
@@ -116,15 +115,9 @@ func openRun(t *testing.T) *run {
 	r.bus = listenIn(t, strings.TrimPrefix(nats.URL(), "nats://"))
 	host, options, _ := strings.Cut(strings.TrimPrefix(docs.URI(), "mongodb://"), "/")
 	r.store = listenIn(t, host)
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-		raw, _ := io.ReadAll(req.Body) // what came of it
-		r.h.puts("traces", true, string(raw))
-	}))
-	t.Cleanup(collector.Close)
 	r.env = map[string]string{
 		"NATS_URL": "nats://" + r.bus.addr(), "MONGODB_URI": "mongodb://" + r.store.addr() + "/" + options, "LOG_LEVEL": "DEBUG",
-		// Nothing is traced today. The day that it is, traces come here and are hunted like the rest.
-		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL,
+		"OTEL_EXPORTER_OTLP_ENDPOINT": r.traces.URL, // every request is traced
 		"PASSWORD_LIMIT_ACCOUNT":      "off", "PASSWORD_LIMIT_NETWORK": "off",
 	}
 	for _, limit := range []string{"PERSON", "NUMBER", "PREFIX", "NETWORK", "COUNTRY", "PORTAL"} {
@@ -162,6 +155,7 @@ func (r *run) collect() {
 	}
 	r.Stop() // everything is on disk now
 	r.h.puts("log", false, r.Output())
+	r.h.puts("traces", true, string(r.traces.Raw()))
 	r.h.puts("wire of the bus", true, r.bus.heard())
 	r.h.puts("wire of the store", true, r.store.heard())
 	var keys []string

@@ -35,7 +35,9 @@ func (c *crowd) fullDisks(t *testing.T) {
 	}
 	during := summary(c.ledger.between(began, time.Now()))
 	c.h.ready(t)
-	sut.Eventually(t, time.Minute, "doctor names the server", func() bool { return strings.Contains(c.doctor(t), "the copy on "+one.name+" is not there or not up to date") })
+	sut.Eventually(t, time.Minute, "doctor names the server", func() bool {
+		return strings.Contains(c.doctor(t), "the copy on "+one.name+" is not there or not up to date")
+	})
 
 	second := time.Now()
 	two.fill(t)

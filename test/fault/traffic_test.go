@@ -30,8 +30,8 @@ type traffic struct {
 	sandbox  *sut.Sandbox
 	gateways []*sut.Client
 	turn     atomic.Int64
-	apps     chan *visitor // those who wait for their next sign-in
-	phones   chan *visitor
+	apps     chan *passer // those who wait for their next sign-in
+	phones   chan *passer
 
 	mu       sync.Mutex
 	failures []string
@@ -41,8 +41,8 @@ type traffic struct {
 	sessions []string
 }
 
-// visitor is somebody with a second factor.
-type visitor struct {
+// passer is somebody with a second factor.
+type passer struct {
 	email, phone, key string
 	step              int64 // the last time step that was spent
 	texts             int
@@ -55,7 +55,7 @@ const crowdPassword = "correct horse battery staple"
 func newTraffic(tb testing.TB, s *sut.Split, apps, phones int) *traffic {
 	tb.Helper()
 	f := &traffic{
-		tb: tb, sandbox: s.Sandbox, apps: make(chan *visitor, apps), phones: make(chan *visitor, phones), took: make(map[string][]time.Duration),
+		tb: tb, sandbox: s.Sandbox, apps: make(chan *passer, apps), phones: make(chan *passer, phones), took: make(map[string][]time.Duration),
 	}
 	for _, base := range s.Bases {
 		f.gateways = append(f.gateways, sut.NewClient(tb, base))
@@ -73,14 +73,14 @@ func newTraffic(tb testing.TB, s *sut.Split, apps, phones int) *traffic {
 		}
 		fmt.Fprintln(&people, string(raw))
 	}
-	var all []*visitor
+	var all []*passer
 	for n := range apps {
-		v := &visitor{email: fmt.Sprintf("app%03d@north.example", n)}
+		v := &passer{email: fmt.Sprintf("app%03d@north.example", n)}
 		all = append(all, v)
 		add(map[string]any{"email": v.email, "name": "App", "audience": "internal"})
 	}
 	for n := range phones {
-		v := &visitor{email: fmt.Sprintf("phone%03d@acme.example", n), phone: fmt.Sprintf("+1701555%04d", n)}
+		v := &passer{email: fmt.Sprintf("phone%03d@acme.example", n), phone: fmt.Sprintf("+1701555%04d", n)}
 		f.phones <- v
 		add(map[string]any{"email": v.email, "name": "Phone", "audience": "organization", "organization": "Acme", "phone": v.phone})
 	}
@@ -167,12 +167,12 @@ func (f *traffic) wants(ctx context.Context, status string, s sut.SignIn, path s
 	return next, nil
 }
 
-func (f *traffic) begin(ctx context.Context, v *visitor, status string) (sut.SignIn, error) {
+func (f *traffic) begin(ctx context.Context, v *passer, status string) (sut.SignIn, error) {
 	return f.wants(ctx, status, sut.SignIn{}, "/v1/sign-ins", map[string]string{"email": v.email, "password": crowdPassword})
 }
 
 // code is that of the person's next step.
-func (v *visitor) code() (map[string]string, error) {
+func (v *passer) code() (map[string]string, error) {
 	const step = int64(sut.Step / time.Second)
 	v.step = max(v.step+1, time.Now().Unix()/step-1)
 	text, err := otp.GenerateCode(v.key, time.Unix(v.step*step, 0))
@@ -180,9 +180,9 @@ func (v *visitor) code() (map[string]string, error) {
 }
 
 // rested tells whether the person's app shows, or is about to show, a code that is not spent.
-func (v *visitor) rested() bool { return v.step <= time.Now().Unix()/int64(sut.Step/time.Second) }
+func (v *passer) rested() bool { return v.step <= time.Now().Unix()/int64(sut.Step/time.Second) }
 
-func (f *traffic) enrol(ctx context.Context, v *visitor) error {
+func (f *traffic) enrol(ctx context.Context, v *passer) error {
 	s, err := f.begin(ctx, v, "enroll")
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (f *traffic) enrol(ctx context.Context, v *visitor) error {
 }
 
 // signInApp signs somebody in with their authenticator.
-func (f *traffic) signInApp(ctx context.Context, v *visitor) error {
+func (f *traffic) signInApp(ctx context.Context, v *passer) error {
 	s, err := f.begin(ctx, v, "challenge")
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (f *traffic) signInApp(ctx context.Context, v *visitor) error {
 }
 
 // signInPhone signs somebody in with the text that comes.
-func (f *traffic) signInPhone(ctx context.Context, v *visitor) error {
+func (f *traffic) signInPhone(ctx context.Context, v *passer) error {
 	s, err := f.begin(ctx, v, "challenge")
 	if err != nil {
 		return err
@@ -234,7 +234,7 @@ func (f *traffic) signInPhone(ctx context.Context, v *visitor) error {
 }
 
 // text waits for the person's next one.
-func (f *traffic) text(ctx context.Context, v *visitor) (string, error) {
+func (f *traffic) text(ctx context.Context, v *passer) (string, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {

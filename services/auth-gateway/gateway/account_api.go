@@ -8,6 +8,7 @@ import (
 
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/trace"
 )
 
 // This file is the JSON API of a person's own factors and sessions.
@@ -46,7 +47,7 @@ func (g *gateway) apiConfirmTOTP(ctx context.Context, in *confirmTOTPRequest) (*
 	out, err := g.accountOf(ctx, s)
 	if err != nil {
 		// The old token is dead: who does not get the new one has done it all for nothing.
-		g.svc.Log.Warn("account not read after an authenticator was confirmed", slog.String("request_id", requestID(ctx)), slog.Any("error", err))
+		g.svc.Log.Warn("account not read after an authenticator was confirmed", slog.String("request_id", requestID(ctx)), trace.Attr(ctx), slog.Any("error", err))
 		out = Account{User: userOf(s.Who), Factors: []Factor{}}
 	}
 	out.Session = &SessionToken{Token: token.Reveal(), ExpiresAt: s.ExpiresAt}

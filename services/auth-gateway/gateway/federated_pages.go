@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 	"sallyport/services/auth-gateway/web"
 )
 
@@ -125,7 +126,7 @@ func (g *gateway) pageCallback(c *fiber.Ctx) error {
 		how = endedDown
 	}
 	g.federation.ended.WithLabelValues(string(how)).Inc()
-	g.svc.Log.Warn("federated sign-in refused", slog.String("request_id", requestID(ctx)), slog.String("portal", p.ID),
+	g.svc.Log.Warn("federated sign-in refused", slog.String("request_id", requestID(ctx)), trace.Attr(ctx), slog.String("portal", p.ID),
 		slog.String("provider", x.Provider), slog.String("outcome", string(how)), slog.String("why", brief(err)))
 	if refusal == nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/trace"
 	"sallyport/services/auth-gateway/web"
 )
 
@@ -81,7 +82,7 @@ func (g *gateway) answerError(c *fiber.Ctx, err error) error {
 		p.RequestID = g.setHeaders(c) // the server refused it before it was framed: too large, or no HTTP
 	}
 	if p.Code == string(contract.InternalError) {
-		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), slog.Any("error", err))
+		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), trace.Attr(c.UserContext()), slog.Any("error", err))
 	}
 	for k, v := range p.GetHeaders() {
 		c.Set(k, v[0])

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // This file holds what the log says of who came in and who did not: ids, ways and networks, never a name, an address or
@@ -14,7 +15,7 @@ import (
 
 // whoAndWhence are the attributes of every such line.
 func whoAndWhence(ctx context.Context, who contract.Account) []any {
-	return []any{slog.String("request_id", requestID(ctx)), slog.String("portal", who.Portal), slog.String("user", who.User), slog.String("network", networkIn(ctx))}
+	return []any{slog.String("request_id", requestID(ctx)), trace.Attr(ctx), slog.String("portal", who.Portal), slog.String("user", who.User), slog.String("network", networkIn(ctx))}
 }
 
 // noteSession says that somebody is in.
@@ -25,7 +26,7 @@ func noteSession(ctx context.Context, log *slog.Logger, v session) {
 // notePassword says that a password was not right, or was not looked at. The address that was typed stands there as the
 // hash under which its tries are counted: it may be nobody's.
 func notePassword(ctx context.Context, log *slog.Logger, g guess, result tried) {
-	log.InfoContext(ctx, "password refused", slog.String("request_id", requestID(ctx)), slog.String("portal", g.portal),
+	log.InfoContext(ctx, "password refused", slog.String("request_id", requestID(ctx)), trace.Attr(ctx), slog.String("portal", g.portal),
 		slog.String("address_hash", g.subject()), slog.String("network", g.network), slog.String("result", string(result)))
 }
 
@@ -56,7 +57,7 @@ func notePassage(ctx context.Context, log *slog.Logger, what passage, at passing
 	if err != nil {
 		result = string(contract.CodeOf(err))
 	}
-	log.Log(ctx, level, "at the portal door", slog.String("event", string(what)), slog.String("request_id", requestID(ctx)), slog.String("portal", at.portal), slog.String("app", at.app), slog.String("api_key", at.key),
+	log.Log(ctx, level, "at the portal door", slog.String("event", string(what)), slog.String("request_id", requestID(ctx)), trace.Attr(ctx), slog.String("portal", at.portal), slog.String("app", at.app), slog.String("api_key", at.key),
 		slog.String("sign_in", at.signIn), slog.String("user", at.user), slog.String("network", networkIn(ctx)), slog.String("result", result))
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 // newAPI makes the JSON API on an app. Its OpenAPI 3.1 description comes from the Go types.
@@ -178,7 +179,7 @@ func (g *gateway) problem(ctx context.Context, err error) *Problem {
 	p := problemOf(err)
 	p.RequestID = requestID(ctx)
 	if p.Code == string(contract.InternalError) {
-		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), slog.Any("error", err))
+		g.svc.Log.Error("request failed", slog.String("request_id", p.RequestID), trace.Attr(ctx), slog.Any("error", err))
 	}
 	return p
 }

@@ -16,6 +16,7 @@ import (
 
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
+	"sallyport/pkg/trace"
 )
 
 // passwords hashes with argon2id, never more at once than there are cores: each hash takes its whole memory cost, and
@@ -100,6 +101,7 @@ func (p *passwords) queue(ctx context.Context, f func() error) error {
 	patience := time.NewTimer(hashPatience)
 	defer patience.Stop()
 	came := time.Now() // real time: how long people wait
+	_, waiting := trace.Start(ctx, trace.Internal, "argon2id", "queue")
 	tell := func() {
 		if p.waited != nil {
 			p.waited(time.Since(came).Seconds()) // real time: the same
@@ -109,11 +111,15 @@ func (p *passwords) queue(ctx context.Context, f func() error) error {
 	case p.line <- struct{}{}:
 		defer func() { <-p.line }()
 		tell()
+		waiting.End(trace.OK, false)
+		_, hashing := trace.Start(ctx, trace.Internal, "argon2id", "hash")
+		defer hashing.End(trace.OK, false)
 		return f()
 	case <-patience.C:
 	case <-ctx.Done():
 	}
 	tell()
+	waiting.End(string(contract.Unavailable), true)
 	return contract.Wait(contract.Unavailable, 5*time.Second, "Many people are signing in just now. Please try again in a moment.")
 }
 

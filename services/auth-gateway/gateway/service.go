@@ -310,7 +310,11 @@ func (g *gateway) newApp() *fiber.App {
 	if g.requests != nil { // the table of routes is asked for without anything that runs
 		app.Use(g.measure)
 	}
-	app.Use(g.frameRequest, g.survive)
+	app.Use(g.frameRequest)
+	if g.svc != nil && g.svc.Trace != nil {
+		app.Use(g.follow)
+	}
+	app.Use(g.survive)
 	return app
 }
 

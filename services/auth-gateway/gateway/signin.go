@@ -10,6 +10,7 @@ import (
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 const (
@@ -211,7 +212,7 @@ func (f *signIns) rehash(ctx context.Context, u user, password secret.String) {
 		_, err = f.accounts.users.Update(ctx, u.ID, rehashing(u, hash))
 	}
 	if err != nil {
-		f.log.Warn("imported password hash not replaced yet", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
+		f.log.Warn("imported password hash not replaced yet", slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx), slog.Any("error", err))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sallyport/pkg/secret"
 	"sallyport/pkg/service"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 var (
@@ -189,11 +190,13 @@ func (d *dispatcher) call(ctx context.Context, c challenge, worker string, fresh
 	}
 	d.metrics.calling.Inc()
 	began := time.Now() // real time: how long AWS takes
-	messageID, a := d.sender.send(ctx, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
+	calling, span := trace.Start(ctx, trace.Client, "SNS", "Publish")
+	messageID, a := d.sender.send(calling, phone, d.settings.Templates.text(regionOf(phone.Reveal()), reserved.PortalName, reserved.Host, code))
 	d.metrics.took.Observe(time.Since(began).Seconds()) // real time: of the same call
 	d.metrics.calling.Dec()
 	var reason contract.FailureReason
 	became, reason = classify(a)
+	span.End(string(became), became != wasSent && became != permanent)
 	over()
 	d.metrics.attempts.WithLabelValues(string(became)).Inc()
 	if became != wasSent {

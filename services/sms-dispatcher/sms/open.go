@@ -11,6 +11,7 @@ import (
 	"sallyport/pkg/contract"
 	"sallyport/pkg/lockout"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 // open lets a text message through, or says why not, and writes its challenge. It sends nothing.
@@ -274,7 +275,7 @@ func (d *dispatcher) forget(ctx context.Context, who contract.Account, epoch int
 		return nil
 	}
 	d.log.Info("number forgotten after a reset", slog.String("portal", who.Portal), slog.String("user", who.User),
-		slog.Int64("epoch", epoch), slog.String("request_id", bus.RequestID(ctx)))
+		slog.Int64("epoch", epoch), slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx))
 	return nil
 }
 

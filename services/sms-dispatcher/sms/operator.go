@@ -13,6 +13,7 @@ import (
 	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 // Office is what an admin does, and an operator also while the service is down: look, and open what wrong codes have
@@ -115,7 +116,7 @@ func (d *dispatcher) unlock(ctx context.Context, req contract.UnlockRequest) (co
 	case ok:
 		result = unlockOpened
 		d.log.Info("lock opened by an admin", slog.String("portal", req.Portal), slog.String("user", req.User),
-			slog.String("actor", req.Actor), slog.String("request_id", bus.RequestID(ctx)))
+			slog.String("actor", req.Actor), slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx))
 	case contract.CodeOf(err) == contract.Conflict:
 		result = unlockDisabled
 	case err != nil:

@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
+	"sallyport/pkg/trace"
 )
 
 const (
@@ -125,7 +127,10 @@ func (d *dispatcher) look(ctx context.Context, c challenge) error {
 	what, end := next(c, "", now)
 	switch {
 	case what == stepSend:
-		return d.dispatch(ctx, c.account(), c.ID)
+		ctx, span := d.trace.Root(ctx, "sms left over")
+		err := d.dispatch(ctx, c.account(), c.ID)
+		span.End(cmp.Or(string(contract.CodeOf(err)), trace.OK), err != nil)
+		return err
 	case what == stepEnd:
 		_, err := d.end(ctx, c, end, now)
 		return err

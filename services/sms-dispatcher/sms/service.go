@@ -24,6 +24,7 @@ import (
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/service"
+	"sallyport/pkg/trace"
 )
 
 // Settings of sms-dispatcher.
@@ -100,6 +101,7 @@ type dispatcher struct {
 	stops    stops
 	clock    clock.Clock
 	log      *slog.Logger
+	trace    *trace.Tracer
 	keys     *seal.Keys
 	records  *records
 	office   *Office
@@ -146,7 +148,7 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	m := newMetrics(svc.Registerer(), s)
 	rules, _ := s.guards() // they were checked when the settings were read
 	d := &dispatcher{
-		settings: s, guards: rules, clock: svc.Clock, log: svc.Log, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
+		settings: s, guards: rules, clock: svc.Clock, log: svc.Log, trace: svc.Trace, keys: svc.Keys, records: r, sender: sender, gate: newGate(m.paused, m.broken), calls: make(chan struct{}, s.Workers), metrics: m,
 		code: func() (secret.String, error) { return newCode(rand.Reader) },
 		announce: func(ctx context.Context, f contract.ChallengeFact) error {
 			return bus.Publish(ctx, svc.Bus, contract.ChallengeEnded, "challenge-"+f.Challenge, f)

@@ -113,7 +113,7 @@ func TestATypedCodeIsDueAtOnce(t *testing.T) {
 func TestAnExpiredCodeIsNotTaken(t *testing.T) {
 	w := newWorld(t)
 	ctx, now := t.Context(), asKept(w.Clock.Now())
-	c, err := w.records.open(ctx, challenge{ID: "c1", Portal: "northwind", User: "u1", State: queued, CreatedAt: now, ExpiresAt: now.Add(codeLife), Due: now.Add(grace)})
+	c, _, err := w.records.open(ctx, challenge{ID: "c1", Portal: "northwind", User: "u1", State: queued, CreatedAt: now, ExpiresAt: now.Add(codeLife), Due: now.Add(grace)})
 	if err != nil {
 		t.Fatal(err)
 	}

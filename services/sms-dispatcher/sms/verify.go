@@ -14,6 +14,7 @@ import (
 	"sallyport/pkg/digits"
 	"sallyport/pkg/lockout"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 var (
@@ -38,7 +39,7 @@ func (d *dispatcher) verify(ctx context.Context, req contract.SMSVerifyRequest) 
 // wrong: the counts stay higher than they need be.
 func (d *dispatcher) forgive(ctx context.Context, p person) {
 	if err := d.records.proved(ctx, p); err != nil {
-		d.log.Warn("counts not cleared after a right code", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
+		d.log.Warn("counts not cleared after a right code", slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx), slog.Any("error", err))
 	}
 }
 
@@ -290,7 +291,7 @@ func (d *dispatcher) tellLate(ctx context.Context, who contract.Account, p perso
 		return
 	}
 	if err := d.tell(ctx, who, p, now); err != nil {
-		d.log.Warn("lock not told", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
+		d.log.Warn("lock not told", slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx), slog.Any("error", err))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"sallyport/pkg/clock"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/store"
+	"sallyport/pkg/trace"
 )
 
 // Office is what an admin does, and an operator also while the service is down: look, and open what wrong codes have
@@ -152,7 +153,7 @@ func (s *server) unlock(ctx context.Context, req contract.UnlockRequest) (contra
 	case ok:
 		r = opened
 		s.svc.Log.InfoContext(ctx, "lock opened by an admin", slog.String("portal", req.Portal), slog.String("user", req.User),
-			slog.String("actor", req.Actor), slog.String("request_id", bus.RequestID(ctx)))
+			slog.String("actor", req.Actor), slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx))
 	case contract.CodeOf(err) == contract.Conflict:
 		r = disabled
 	case err != nil:

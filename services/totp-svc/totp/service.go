@@ -24,6 +24,7 @@ import (
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/service"
+	"sallyport/pkg/trace"
 )
 
 // Settings are what this service is told.
@@ -170,7 +171,7 @@ func (s *server) raise(ctx context.Context, who contract.Account, person int64) 
 	}
 	if removed {
 		s.svc.Log.InfoContext(ctx, "authenticator removed by a reset", slog.String("portal", who.Portal),
-			slog.String("user", who.User), slog.String("request_id", bus.RequestID(ctx)))
+			slog.String("user", who.User), slog.String("request_id", bus.RequestID(ctx)), trace.Attr(ctx))
 	}
 	return nil
 }
