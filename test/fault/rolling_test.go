@@ -25,7 +25,7 @@ func TestRollingRestart(t *testing.T) {
 	long := os.Getenv("FAULT_LONG") != ""
 	rounds, apps, phones := 1, 120, 60
 	if long {
-		rounds, apps, phones = 5, 500, 160
+		rounds, apps, phones = 3, 240, 100
 	}
 	s := sut.StartSplit(t, sut.SplitOptions{Replicas: 2, Env: sut.Fast(map[string]string{
 		"STOP_DELAY": rollDelay.String(), "PASSWORD_LIMIT_ACCOUNT": "off", "PASSWORD_LIMIT_NETWORK": "off",
