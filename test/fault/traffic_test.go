@@ -171,10 +171,10 @@ func (f *traffic) begin(ctx context.Context, v *passer, status string) (sut.Sign
 	return f.wants(ctx, status, sut.SignIn{}, "/v1/sign-ins", map[string]string{"email": v.email, "password": crowdPassword})
 }
 
-// code is that of the person's next step.
+// code is that of the person's next step, or of the one before this one where that is taken for ten seconds more.
 func (v *passer) code() (map[string]string, error) {
 	const step = int64(sut.Step / time.Second)
-	v.step = max(v.step+1, time.Now().Unix()/step-1)
+	v.step = max(v.step+1, time.Now().Add(10*time.Second).Unix()/step-1)
 	text, err := otp.GenerateCode(v.key, time.Unix(v.step*step, 0))
 	return map[string]string{"code": text}, err
 }
@@ -292,8 +292,9 @@ func (f *traffic) run(rate int, over <-chan struct{}) {
 }
 
 // carried is the rate, or the half or the quarter of it, that this machine carries while nothing is restarted: no request
-// takes so long that a busy store or a busy processor, and no restart, might have somebody refused.
-func (f *traffic) carried(rate int) int {
+// takes so long that a busy store or a busy processor, and no restart, might have somebody refused. It is false where
+// the machine does not carry that either.
+func (f *traffic) carried(rate int) (int, bool) {
 	const slow = 500 * time.Millisecond
 	for try := range 3 {
 		rate >>= min(try, 1)
@@ -304,11 +305,11 @@ func (f *traffic) carried(rate int) int {
 		slowest := f.slowest
 		f.forget()
 		if slowest < slow {
-			break
+			return rate, true
 		}
 		f.tb.Logf("a request takes %v while nothing is restarted, at %d people a second", slowest, rate)
 	}
-	return rate
+	return rate, false
 }
 
 // forget begins the book anew.
