@@ -21,11 +21,22 @@ import (
 
 // sample is one sign-in, or one visit: when it began, how long it took, and whether it was done or refused.
 type sample struct {
-	At            time.Time
-	Took          time.Duration
-	Done, Refused bool
-	Phone         bool
+	At      time.Time
+	Took    time.Duration
+	Done    bool
+	Refused refusal
 }
+
+// refusal is why a sign-in came to nothing.
+type refusal string
+
+// The refusals that are no complaint.
+const (
+	unavailable refusal = "503"
+	noText      refusal = "no text in time"
+	// tooSoon is the test's own fault, and in no figure: who got no text must wait for the next.
+	tooSoon refusal = "429"
+)
 
 // ledger is what everybody was told.
 type ledger struct {
@@ -36,8 +47,7 @@ type ledger struct {
 	asked      map[string]int // challenges by text that somebody was told of, by person
 	accepted   map[string]int // right codes, by person and code
 	sessions   []string
-	lateTexts  int
-	idle       int
+	soon, idle int
 }
 
 func (l *ledger) write(f func()) {
@@ -48,7 +58,7 @@ func (l *ledger) write(f func()) {
 
 func (l *ledger) add(s sample)     { l.write(func() { l.samples = append(l.samples, s) }) }
 func (l *ledger) visited(s sample) { l.write(func() { l.visits = append(l.visits, s) }) }
-func (l *ledger) late()            { l.write(func() { l.lateTexts++ }) }
+func (l *ledger) early()           { l.write(func() { l.soon++ }) }
 func (l *ledger) nobody()          { l.write(func() { l.idle++ }) }
 
 func (l *ledger) told(who string) {
@@ -112,19 +122,22 @@ func during(all []sample, from, to time.Time) []sample {
 
 // summary is a line of figures.
 func summary(all []sample) string {
-	done, refused := 0, 0
+	done, refused, textless := 0, 0, 0
 	var took []time.Duration
 	for _, s := range all {
 		if s.Done {
 			done++
 			took = append(took, s.Took)
 		}
-		if s.Refused {
+		switch s.Refused {
+		case unavailable:
 			refused++
+		case noText:
+			textless++
 		}
 	}
 	slices.Sort(took)
-	return fmt.Sprintf("%4d, done %4d, refused %4d; p50 %v, p99 %v, longest %v", len(all), done, refused, quantile(took, 50), quantile(took, 99), quantile(took, 100))
+	return fmt.Sprintf("%4d, done %4d, refused %4d, without text %3d; p50 %v, p99 %v, longest %v", len(all), done, refused, textless, quantile(took, 50), quantile(took, 99), quantile(took, 100))
 }
 
 func quantile(sorted []time.Duration, percent int) time.Duration {
@@ -232,8 +245,8 @@ func (c *crowd) prove(tb testing.TB) {
 		}
 	}
 	operate(tb, map[string]string{"MONGODB_URI": c.h.parts.Env["MONGODB_URI"]}, "audit", "verify", "--data="+c.h.parts.Data)
-	tb.Logf("challenges %d, each ended once; texts %d, ambiguous %d; codes accepted %d, each once; sessions %d, lost %d; texts that came too late for their person %d; turns without anybody free %d",
-		challenges, texts, more, len(l.accepted), len(l.sessions), lost, l.lateTexts, l.idle)
+	tb.Logf("challenges %d, each ended once; texts %d, ambiguous %d; codes accepted %d, each once; sessions %d, lost %d; asked too soon %d; turns without anybody free %d",
+		challenges, texts, more, len(l.accepted), len(l.sessions), lost, l.soon, l.idle)
 	for i, complaint := range l.complaints {
 		if i == 20 {
 			tb.Errorf("and %d more", len(l.complaints)-i)
