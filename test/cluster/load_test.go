@@ -182,7 +182,10 @@ func (s *signIn) do() (done bool) {
 	var now sut.SignIn
 	a, ok := s.post("/v1/sign-ins", "", sut.Credentials(s.p.email()), &now)
 	if !ok {
-		s.rests = s.p.phone // the text may have been asked for
+		if s.p.phone { // the text may have been asked for
+			s.rests = true
+			s.ledger.told(s.p.id(), false)
+		}
 		return false
 	}
 	if a.Status == http.StatusTooManyRequests && s.p.phone {
@@ -196,7 +199,7 @@ func (s *signIn) do() (done bool) {
 	}
 	code := ""
 	if s.p.phone {
-		s.ledger.told(s.p.id())
+		s.ledger.told(s.p.id(), true)
 		if code = s.h.phones.next(number(s.p.n), seen, aText); code == "" {
 			s.rests, s.refused = true, noText
 			return false
