@@ -140,6 +140,9 @@ func (c *crowd) round(t *testing.T, r round) {
 	t.Log("\n" + b.String())
 	if !ok {
 		t.Errorf("sign-ins do not go well again within %v", backWithin)
+		for _, r := range c.h.services {
+			t.Logf("%s:\n%s", r.name, troubles(r.process.Output()))
+		}
 	}
 	c.h.ready(t)
 }

@@ -104,6 +104,17 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// troubles are the last warnings of a log.
+func troubles(output string) string {
+	var out []string
+	for line := range strings.Lines(output) {
+		if !strings.Contains(line, `"level":"INFO"`) {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out[max(0, len(out)-40):], "")
+}
+
 // unready asks every service whether it is ready, and returns what those that are not say, by their names.
 func (h *house) unready() map[string]string {
 	out := make(map[string]string)

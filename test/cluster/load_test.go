@@ -143,7 +143,7 @@ type signIn struct {
 	at      *sut.Client
 	turn    int64
 	begun   time.Time
-	refused bool
+	refused refusal
 	rests   bool
 }
 
@@ -158,7 +158,9 @@ func (c *crowd) run(p *person) {
 	s := &signIn{crowd: c, p: p, turn: c.turn.Add(1), begun: time.Now()}
 	s.at = c.gateway(s.turn)
 	done := s.do()
-	c.ledger.add(sample{At: s.begun, Took: time.Since(s.begun), Refused: s.refused, Done: done, Phone: p.phone})
+	if s.refused != tooSoon {
+		c.ledger.add(sample{At: s.begun, Took: time.Since(s.begun), Refused: s.refused, Done: done})
+	}
 	c.rests(s)
 }
 
@@ -180,11 +182,15 @@ func (s *signIn) do() (done bool) {
 	var now sut.SignIn
 	a, ok := s.post("/v1/sign-ins", "", sut.Credentials(s.p.email()), &now)
 	if !ok {
-		s.rests = s.p.phone // the text may have been asked for
+		if s.p.phone { // the text may have been asked for
+			s.rests = true
+			s.ledger.told(s.p.id(), false)
+		}
 		return false
 	}
 	if a.Status == http.StatusTooManyRequests && s.p.phone {
-		s.rests, s.refused = true, true // somebody whose last text was not answered
+		s.rests, s.refused = true, tooSoon // somebody whose last text was not answered
+		s.ledger.early()
 		return false
 	}
 	if a.Status != http.StatusCreated || now.Status != "challenge" || now.Session != nil {
@@ -193,10 +199,9 @@ func (s *signIn) do() (done bool) {
 	}
 	code := ""
 	if s.p.phone {
-		s.ledger.told(s.p.id())
+		s.ledger.told(s.p.id(), true)
 		if code = s.h.phones.next(number(s.p.n), seen, aText); code == "" {
-			s.ledger.late()
-			s.rests, s.refused = true, true
+			s.rests, s.refused = true, noText
 			return false
 		}
 	} else {
@@ -268,14 +273,14 @@ func (s *signIn) post(path, token string, body, into any) (sut.Answer, bool) {
 	a, err := s.at.Try(context.Background(), "POST", path, token, body)
 	if err != nil {
 		s.ledger.complain("gateway", "%s %s: %v", s.p.id(), path, err)
-		s.refused = true
+		s.refused = unavailable
 		return a, false
 	}
 	if a.Status == http.StatusServiceUnavailable {
 		if a.Header.Get("Retry-After") == "" || a.Problem().Code != "unavailable" {
 			s.ledger.complain("503", "%s: without Retry-After: %s", s.p.id(), a)
 		}
-		s.refused = true
+		s.refused = unavailable
 		return a, false
 	}
 	if a.Status < 300 {
@@ -372,7 +377,11 @@ func (c *crowd) visit(n int64) {
 	case err != nil:
 		c.ledger.complain("gateway", "a visit: %v", err)
 	case a.Status == http.StatusOK, a.Status == http.StatusServiceUnavailable:
-		c.ledger.visited(sample{At: begun, Took: time.Since(begun), Refused: a.Status != http.StatusOK, Done: a.Status == http.StatusOK})
+		s := sample{At: begun, Took: time.Since(begun), Done: a.Status == http.StatusOK}
+		if !s.Done {
+			s.Refused = unavailable
+		}
+		c.ledger.visited(s)
 	default:
 		c.ledger.complain("session", "a session that was given is not known: %s", a)
 	}
