@@ -20,7 +20,7 @@ func TestEveryQueryFindsSomething(t *testing.T) {
 	p := sut.Start(t, sut.Options{Demo: true, Env: sut.Fast(map[string]string{
 		"SMS_COUNTRIES": "US,GB", "SMS_DAILY_BUDGET": "1000", "SMS_PRICES": "US=0.0075,GB=0.04",
 	})})
-	prom := startPrometheus(t, map[string]string{"sallyport": p.Ops})
+	prom := startPrometheus(t, map[string]string{"sallyport": p.Ops}, "1s")
 	texts(t, p)
 	authenticators(t, p)
 

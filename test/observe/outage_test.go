@@ -17,7 +17,7 @@ func TestOutagesAreSeen(t *testing.T) {
 	for _, name := range sut.Services {
 		ops[name] = s.OpsURL(name)
 	}
-	prom := startPrometheus(t, ops)
+	prom := startPrometheus(t, ops, "3s")
 	const (
 		allReady  = `count(max by (service) (min by (service, instance) (sallyport_ready)) == 1) == 4`
 		connected = `min(sallyport_bus_connected) == 1 and count(sallyport_bus_connected) == 4`

@@ -23,8 +23,9 @@ type prometheus struct {
 	base string
 }
 
-// startPrometheus scrapes ops listeners, by service, once a second until the test ends.
-func startPrometheus(tb testing.TB, ops map[string]string) *prometheus {
+// startPrometheus scrapes ops listeners, by service, once a breath until the test ends. A breath is also how long it waits
+// for an answer, which takes one and a half seconds where a dependency does not answer.
+func startPrometheus(tb testing.TB, ops map[string]string, breath string) *prometheus {
 	tb.Helper()
 	dir := tb.TempDir()
 	write := func(name, text string) {
@@ -33,8 +34,8 @@ func startPrometheus(tb testing.TB, ops map[string]string) *prometheus {
 		}
 	}
 	shipped := read(tb, deploy(tb, "prometheus", "prometheus.yml"))
-	quick := strings.ReplaceAll(shipped, "_interval: 15s", "_interval: 1s")
-	if strings.Count(quick, "_interval: 1s") != 2 {
+	quick := strings.ReplaceAll(shipped, "_interval: 15s", "_interval: "+breath)
+	if strings.Count(quick, "_interval: "+breath) != 2 {
 		tb.Fatalf("prometheus.yml has other intervals than this test knows:\n%s", shipped)
 	}
 	write("prometheus.yml", quick)
