@@ -169,7 +169,7 @@ var textGuards = []guard{
 	},
 	{
 		Name: "sms: a code is counted before it is compared", Keeps: "parallel guesses do not exceed the limit",
-		File: smsDir + "verify.go", Old: `counted, ok, err := d.records.countGuess(ctx, t.Account, call, now)`, New: `counted, ok, err := p, true, error(nil)`,
+		File: smsDir + "verify.go", Old: `counted, first, err := d.records.countGuess(ctx, t.Account, call, now)`, New: `counted, first, err := p, true, error(nil)`,
 		Package: smsPackage, Test: "TestParallelWrongGuessesAreCountedExactly",
 	},
 	{

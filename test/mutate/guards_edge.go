@@ -163,9 +163,9 @@ var edgeGuards = []guard{
 		Name: "service: no start without keys", Keeps: "a key file that is missing, weak or a stranger's is named, and nothing runs",
 		File: "pkg/service/service.go", Old: `		return nil, &config.Error{Problems: []string{"KEYSET_FILE: " + err.Error()}}
 	}
-	if s.MongoDBName`, New: `		_ = config.Error{}
+	if svc.Trace`, New: `		_ = config.Error{}
 	}
-	if s.MongoDBName`,
+	if svc.Trace`,
 		Package: "./pkg/service", Test: "TestOpenNamesWhatIsMissing",
 	},
 	{
