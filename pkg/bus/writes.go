@@ -73,10 +73,15 @@ func (w *writes) check(ctx context.Context) error {
 	trying.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var errs []error
+	var err error
 	for _, name := range slices.Sorted(maps.Keys(w.failed)) {
 		f := w.failed[name]
-		errs = append(errs, fmt.Errorf("%s has taken nothing for %v: %w", name, time.Since(f.since).Round(time.Second), f.err))
+		one := fmt.Errorf("%s has taken nothing for %v: %w", name, time.Since(f.since).Round(time.Second), f.err)
+		if err == nil {
+			err = one
+		} else {
+			err = fmt.Errorf("%w; %w", err, one) // on one line
+		}
 	}
-	return errors.Join(errs...)
+	return err
 }
