@@ -14,6 +14,7 @@ func TestConfigIsValid(t *testing.T) {
 
 // TestAlertsRing: each alert rings where it must and is silent where it must be.
 func TestAlertsRing(t *testing.T) {
+	t.Parallel()
 	promtool(t, append([]string{"test", "rules"}, glob(t, deploy(t, "prometheus", "tests", "*.yaml"))...)...)
 }
 
