@@ -29,7 +29,8 @@ type failure struct {
 	again func(context.Context) error
 }
 
-// note remembers a write: a success forgets the failures before it.
+// note remembers a write. A success forgets the failures before it, and so does a refusal: a lost compare-and-set, a bound
+// that is reached.
 func (w *writes) note(name string, err error, again func(context.Context) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -37,6 +38,9 @@ func (w *writes) note(name string, err error, again func(context.Context) error)
 	case err == nil:
 		delete(w.failed, name)
 	case !notTaken(err):
+		if answered(err) {
+			delete(w.failed, name) // it has refused this write: it answers, and would take others
+		}
 	case known:
 		w.failed[name] = failure{was.since, err, again}
 	default:
@@ -45,6 +49,12 @@ func (w *writes) note(name string, err error, again func(context.Context) error)
 		}
 		w.failed[name] = failure{time.Now(), err, again}
 	}
+}
+
+// answered tells whether a stream itself has said no.
+func answered(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api)
 }
 
 // notTaken tells the fault of a stream from that of what was written to it, or of a caller who went away. That a stream

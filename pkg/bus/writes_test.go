@@ -102,6 +102,11 @@ func TestAFullBucketEndsNobody(t *testing.T) {
 	if err := b.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
+	// Nor where it did not answer before: that it is full now, it says itself.
+	b.writes.note("test", context.DeadlineExceeded, kv.probe)
+	if err := b.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestAWriterAtFaultIsNoFaultOfTheStream: what a stream refuses for its own sake says nothing of the stream.

@@ -133,6 +133,8 @@ func (o *Outbox) sweep(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
+	// They wait from now on, whatever becomes of them: where the bus takes nothing, each of them takes its time to fail.
+	o.left.are(notes)
 	var failed error
 	var waiting []note
 	for i, n := range notes {

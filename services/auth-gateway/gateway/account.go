@@ -49,15 +49,21 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 		if err != nil {
 			return err
 		}
-		if _, err := g.flow.check(asking, s.account(), factor.Factor, factor.Enrolment, text, code); err != nil {
-			g.noteUnanswered(ctx, s, call, code, err)
-			return err
+		if _, err = g.flow.check(asking, s.account(), factor.Factor, factor.Enrolment, text, code); err == nil {
+			err = g.steppedUp(ctx, s)
 		}
+		g.noteUnanswered(ctx, s, call, code, err)
+		return err
 	case s.Who.Federated && !proved:
 		return contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
 	}
+	return g.steppedUp(ctx, s)
+}
+
+// steppedUp writes into the session that its person has just proved who they are.
+func (g *gateway) steppedUp(ctx context.Context, s session) error {
 	now := g.now()
-	_, err = g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
+	_, err := g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
 	return err
 }
 

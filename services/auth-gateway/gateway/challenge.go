@@ -126,7 +126,10 @@ func (f *signIns) verify(ctx context.Context, id, token string, code secret.Stri
 		f.noteUnanswered(ctx, s, revision, call, code, err)
 		return outcome{}, err
 	}
-	return f.finish(ctx, s, revision, stepVerified, []string{s.first(), method})
+	out, err := f.finish(ctx, s, revision, stepVerified, []string{s.first(), method})
+	// The code is spent, and the sign-in has not gone on: typed again, it is right again.
+	f.noteUnanswered(ctx, s, revision, call, code, err)
+	return out, err
 }
 
 // noteLock keeps in the sign-in until when its factor is closed, so that the page still says so when it is opened

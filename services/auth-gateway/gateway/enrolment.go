@@ -179,7 +179,9 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 		f.noteUnanswered(ctx, s, revision, call, code, err)
 		return outcome{}, err
 	}
-	return f.finish(ctx, s, revision, way, methods)
+	out, err := f.finish(ctx, s, revision, way, methods)
+	f.noteUnanswered(ctx, s, revision, call, code, err)
+	return out, err
 }
 
 // newFactor is a factor that waits for its first code: in a sign-in, or on the account page.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"sallyport/pkg/bus"
@@ -43,13 +44,18 @@ const (
 func (u unanswered) take(seal fieldSealer, who contract.Account, code secret.String) (call string, left unanswered) {
 	for _, l := range u {
 		typed, err := seal.OpenField(l.Code, contract.PurposeTypedCode, who)
-		if call == "" && err == nil && subtle.ConstantTimeCompare([]byte(typed.Reveal()), []byte(code.Reveal())) == 1 {
+		if call == "" && err == nil && subtle.ConstantTimeCompare(spelled(typed), spelled(code)) == 1 {
 			call = l.Call
 			continue
 		}
 		left = append(left, l)
 	}
 	return call, left
+}
+
+// spelled is a typed code without what people type between its characters, and without case: "123 456" is "123456".
+func spelled(code secret.String) []byte {
+	return []byte(strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(code.Reveal())))
 }
 
 // with is u and one more.

@@ -28,9 +28,7 @@ func (p *policy) consume(ctx context.Context, b *bus.Bus) error {
 			})
 			return recoveryNote(f), err
 		}),
-		keep(ctx, p, b, contract.EnrolmentReset, func(ctx context.Context, f contract.ResetFact) (contract.AuditNote, error) {
-			return resetNote(f), p.countReset(ctx, f)
-		}),
+		keepThen(ctx, p, b, contract.EnrolmentReset, only(resetNote), p.countReset),
 		keep(ctx, p, b, contract.EnrolmentSkipped, only(func(f contract.PersonFact) contract.AuditNote {
 			return personNote(contract.AuditEnrolmentSkipped, f)
 		})),
@@ -56,6 +54,11 @@ func only[T any](note func(T) contract.AuditNote) func(context.Context, T) (cont
 // keep consumes one kind of fact: first what it causes, then its entry in the audit log, under the event's id. Both may
 // happen again. A fact that nobody can use is dead.
 func keep[T any](ctx context.Context, p *policy, b *bus.Bus, ev contract.Event[T], what func(context.Context, T) (contract.AuditNote, error)) error {
+	return keepThen(ctx, p, b, ev, what, func(context.Context, T) error { return nil })
+}
+
+// keepThen does the same, and afterwards what the entry must not wait for: it happens again until it succeeds, too.
+func keepThen[T any](ctx context.Context, p *policy, b *bus.Bus, ev contract.Event[T], what func(context.Context, T) (contract.AuditNote, error), then func(context.Context, T) error) error {
 	return bus.Consume(ctx, b, ev, bus.ConsumeOptions{MaxDeliver: deliveries}, func(ctx context.Context, d bus.Delivery[T]) error {
 		n, err := what(ctx, d.Message)
 		if err == nil {
@@ -63,6 +66,9 @@ func keep[T any](ctx context.Context, p *policy, b *bus.Bus, ev contract.Event[T
 				n.At = d.PublishedAt
 			}
 			err = p.note(ctx, d.ID, n)
+		}
+		if err == nil {
+			return then(ctx, d.Message)
 		}
 		if contract.CodeOf(err) == contract.InvalidRequest {
 			return bus.Dead(err)
