@@ -15,7 +15,8 @@ const readyPatience = 1500 * time.Millisecond
 // errNotYet is what is wrong with a part that the service has not reached since it started.
 var errNotYet = errors.New("not connected yet")
 
-// readiness is sallyport_ready: every check, asked at the scrape. Prometheus and /readyz so say the same.
+// readiness is sallyport_ready: every check, asked at the scrape. /readyz asks the same checks, of services that run: it
+// says no as well, whatever the checks say, of one that has not been started to the end, and of one that leaves (STOP_DELAY).
 type readiness struct {
 	desc    *prometheus.Desc
 	service *Service
