@@ -16,6 +16,11 @@ var totpGuards = []guard{
 		Package: totpPackage, Test: "TestParallelGuessesAreCountedExactly",
 	},
 	{
+		Name: "totp: a repeated call is compared as of its guess", Keeps: "one count pays for one window",
+		File: totpDir + "verify.go", Old: `matchStep(seed, code, g.asked)`, New: `matchStep(seed, code, g.now)`,
+		Package: totpPackage, Test: "TestARepeatedCallIsComparedAsOfItsGuess",
+	},
+	{
 		Name: "totp: a closed factor takes no guess", Keeps: "five wrong codes cost a wait, however many ask at once",
 		File: totpDir + "store.go", Old: `guard = append(store.GuessGuard("guess", g.now),`, New: `guard = append(bson.D{},`,
 		Package: totpPackage, Test: "TestParallelGuessesAreCountedExactly",

@@ -19,8 +19,8 @@ import (
 // Whoever types it again, in the same sign-in or session, asks under the id of that call, and its owner says what it would
 // have said then: right is right, and counts once.
 //
-// Each lost answer is asked for again once. What is asked under an old id is compared without being counted again, so a
-// note that stayed would be a guess for nothing every thirty seconds, when the same six digits are another step's code.
+// What is asked under an old id is not counted again, and is compared as of when it was: against another step the same six
+// digits would be another guess. Each lost answer is asked for again once.
 
 // unanswered are the last codes whose answers were lost, the oldest first.
 type unanswered []lostAnswer

@@ -236,7 +236,7 @@ func (s *server) activate(ctx context.Context, req contract.TOTPConfirmRequest) 
 				continue // the document changed between the two looks
 			}
 		}
-		g.first = ok
+		g.first, g.asked = ok, doc.askedAt(g)
 		return s.tryOut(ctx, g, req.Account, doc, code, label)
 	}
 	return active{}, "", errBusy()
@@ -253,9 +253,9 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	if err != nil {
 		return active{}, "", err
 	}
-	step, ok := matchStep(seed, code, g.now)
+	step, ok := matchStep(seed, code, g.asked)
 	if !ok {
-		return active{}, g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
+		return active{}, g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.asked))
 	}
 	a := active{Credential: c, Label: label, Since: g.now}
 	confirmation := a.confirmation()
@@ -272,7 +272,7 @@ func (s *server) tryOut(ctx context.Context, g guess, who contract.Account, doc 
 	}
 	if ok {
 		s.svc.Outbox.Relay(authenticators, g.id, letter)
-		s.metrics.drifted(step - stepAt(g.now))
+		s.metrics.drifted(step - stepAt(g.asked))
 		return a, right, nil
 	}
 	// The pending secret is gone: confirmed by another call, or by this one, whose reply was lost, or replaced.

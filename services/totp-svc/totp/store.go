@@ -168,6 +168,9 @@ type guess struct {
 	id   string // of the document
 	call string
 	now  time.Time
+	// asked is when the call's guess was counted: a call that is repeated later is compared as of then, because against
+	// another window the same digits would be another guess, and nobody has counted that.
+	asked time.Time
 	// first tells that it was counted just now: not by an earlier attempt of the same call.
 	first bool
 }

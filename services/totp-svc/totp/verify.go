@@ -51,7 +51,7 @@ func (s *server) check(ctx context.Context, req contract.TOTPVerifyRequest) (res
 				continue // the document changed between the two looks
 			}
 		}
-		g.first = ok
+		g.first, g.asked = ok, doc.askedAt(g)
 		return s.compare(ctx, g, req.Account, doc, code)
 	}
 	return "", errBusy()
@@ -78,9 +78,9 @@ func (s *server) compare(ctx context.Context, g guess, who contract.Account, doc
 	if err != nil {
 		return "", err
 	}
-	step, ok := matchStep(seed, code, g.now)
+	step, ok := matchStep(seed, code, g.asked)
 	if !ok {
-		return g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.now))
+		return g.came(wrong), s.wrong(ctx, g, who, doc, c.Seed, matchOutside(seed, code, g.asked))
 	}
 	if step > doc.LastStep {
 		ok, err := s.state.accept(ctx, g, c, step)
@@ -88,7 +88,7 @@ func (s *server) compare(ctx context.Context, g guess, who contract.Account, doc
 			return "", err
 		}
 		if ok {
-			s.metrics.drifted(step - stepAt(g.now))
+			s.metrics.drifted(step - stepAt(g.asked))
 			return right, nil
 		}
 	}
@@ -119,6 +119,14 @@ func (a authenticator) accepted(call, enrolment string) bool {
 // counted tells whether this call's guess was counted.
 func (a authenticator) counted(call string) bool { return a.Counted[slot(call)].Call == call }
 
+// askedAt is when this call's guess was counted; now, where the document has forgotten the call.
+func (a authenticator) askedAt(g guess) time.Time {
+	if a.counted(g.call) {
+		return a.Counted[slot(g.call)].At
+	}
+	return g.now
+}
+
 // place is where a secret belongs; it opens nowhere else.
 func place(who contract.Account, enrolment string) seal.Place {
 	return seal.Place{who.Portal, authenticators, "secret", who.User, enrolment}
@@ -138,7 +146,7 @@ func (s *server) open(who contract.Account, c Credential) ([]byte, error) {
 func (s *server) wrong(ctx context.Context, g guess, who contract.Account, doc authenticator, seed string, found []int64) error {
 	e := refuseWrong(doc.Guess, g.now)
 	var r remark
-	if d, ok := judgeDrift(doc.Drift, seed, found, stepAt(g.now), doc.Guess.Failures); ok {
+	if d, ok := judgeDrift(doc.Drift, seed, found, stepAt(g.asked), doc.Guess.Failures); ok {
 		r.drift = &d
 		if d.Sure {
 			offset := int(d.Offset) * int(period/time.Second)

@@ -384,6 +384,33 @@ func TestACountedCallWithoutAnEndIsComparedOnce(t *testing.T) {
 	}
 }
 
+// A call that is repeated later is compared as of its guess: against another step the same digits would be another one,
+// and nobody has counted that.
+func TestARepeatedCallIsComparedAsOfItsGuess(t *testing.T) {
+	h := newHouse(t)
+	p := h.person("u1").enrol("en1")
+	h.Clock.Add(2 * period)
+	lucky, lost := once(), once()
+	early, right := p.typed(p.code(p.app, 4)), p.typed(p.code(p.app, 0))
+	ask := func(call context.Context, code contract.Sealed) error {
+		_, err := h.b.verify(call, contract.TOTPVerifyRequest{Account: p.who, Enrolment: "en1", Code: code})
+		return err
+	}
+	refused(t, ask(lucky, early), contract.InvalidCode)
+	g := guess{id: documentID(p.who), call: bus.CallID(lost), now: h.a.now()}
+	if _, ok, err := h.a.state.countActive(t.Context(), g, "en1"); !ok || err != nil {
+		t.Fatalf("count: %v, %v", ok, err)
+	}
+	h.Clock.Add(4 * period)
+	refused(t, ask(lucky, early), contract.InvalidCode)
+	if n := p.kept().Guess.Failures; n != 2 {
+		t.Errorf("%d failures", n)
+	}
+	if err := ask(lost, right); err != nil {
+		t.Errorf("the right code of a call that came to no end: %v", err)
+	}
+}
+
 // A replica that dies between the fifth failure and the telling of it: the next refused guess tells.
 func TestALockIsToldAfterACrash(t *testing.T) {
 	h := newHouse(t)
