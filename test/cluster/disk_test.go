@@ -76,7 +76,7 @@ func (c *crowd) fullDisks(t *testing.T) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "a disk is full\n")
 	fmt.Fprintf(&b, "  JetStream off    %v after the disk was full\n", found.Sub(began).Round(100*time.Millisecond))
-	fmt.Fprintf(&b, "  well all the same %v after that\n", back.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "  well all the same %v after that\n", back)
 	fmt.Fprintf(&b, "  sign-ins         %s\n", during)
 	fmt.Fprintf(&b, "a second one is full\n")
 	fmt.Fprintf(&b, "  gateways unready %v after\n", said.Round(100*time.Millisecond))
@@ -86,7 +86,7 @@ func (c *crowd) fullDisks(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "  doctor: %s\n", doctor)
 	fmt.Fprintf(&b, "  room was enough  %v\n", roomAlone)
-	fmt.Fprintf(&b, "  well again       %v after the restart\n", again.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "  well again       %v after the restart\n", again)
 	t.Log("\n" + b.String())
 }
 

@@ -63,10 +63,12 @@ func stepNow() int64 { return time.Now().Unix() / int64(sut.Step/time.Second) }
 type crowd struct {
 	h      *house
 	ledger ledger
-	apps   chan *person
-	texted chan *person
-	turn   atomic.Int64
-	busy   sync.WaitGroup
+	// expected is how sign-ins must go when nothing fails.
+	expected expectation
+	apps     chan *person
+	texted   chan *person
+	turn     atomic.Int64
+	busy     sync.WaitGroup
 }
 
 // newCrowd enrols the staff.
@@ -143,6 +145,7 @@ type signIn struct {
 	at      *sut.Client
 	turn    int64
 	begun   time.Time
+	told    bool // of a challenge by text
 	refused refusal
 	rests   bool
 }
@@ -158,6 +161,9 @@ func (c *crowd) run(p *person) {
 	s := &signIn{crowd: c, p: p, turn: c.turn.Add(1), begun: time.Now()}
 	s.at = c.gateway(s.turn)
 	done := s.do()
+	if s.told && !done {
+		c.ledger.parted(p.id())
+	}
 	if s.refused != tooSoon {
 		c.ledger.add(sample{At: s.begun, Took: time.Since(s.begun), Refused: s.refused, Done: done})
 	}
@@ -199,6 +205,7 @@ func (s *signIn) do() (done bool) {
 	}
 	code := ""
 	if s.p.phone {
+		s.told = true
 		s.ledger.told(s.p.id(), true)
 		if code = s.h.phones.next(number(s.p.n), seen, aText); code == "" {
 			s.rests, s.refused = true, noText

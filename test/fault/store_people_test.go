@@ -35,7 +35,9 @@ type gate struct {
 	asked, unanswered int
 	longest, slowest  time.Duration
 	// elsewhere are right codes whose sign-in was answered with conflict: it had gone on, and its session was lost.
-	elsewhere, textless, journeys int
+	elsewhere, textless int
+	// appLives and textLives are lives that were lived to the end.
+	appLives, textLives int
 	// late are right codes whose answers were lost until their time was over.
 	late int
 	// evaluated are wrong guesses that were compared, by the document that counts them.
@@ -299,16 +301,18 @@ func (v *visitor) appLife(ctx context.Context) {
 		return
 	}
 	v.refused(ctx, "/recover", "recovery_code", recovery.Codes[3], "a spent recovery code")
-	if _, ok = v.signsIn(ctx, 1); ok {
-		v.refused(ctx, "/verify", "code", v.app(1).code, "a spent step")
+	if _, ok = v.signsIn(ctx, 1); !ok {
+		return
 	}
-	v.lived()
+	v.refused(ctx, "/verify", "code", v.app(1).code, "a spent step")
+	v.count(&v.g.appLives)
 }
 
-func (v *visitor) lived() {
+// count adds one to something that the gate counts.
+func (v *visitor) count(n *int) {
 	v.g.mu.Lock()
 	defer v.g.mu.Unlock()
-	v.g.journeys++
+	*n++
 }
 
 // textLife is what a person with a telephone does: signs in with the code of a text, and tries it again.
@@ -319,9 +323,7 @@ func (v *visitor) textLife(ctx context.Context) {
 	}
 	codes := v.texts(ctx, s)
 	if len(codes) == 0 {
-		v.g.mu.Lock()
-		defer v.g.mu.Unlock()
-		v.g.textless++
+		v.count(&v.g.textless)
 		return
 	}
 	wrong := "000000"
@@ -332,10 +334,16 @@ func (v *visitor) textLife(ctx context.Context) {
 	code := codes[0]
 	if len(codes) > 1 {
 		// One was for a sign-in whose answer was lost, and nobody can tell them apart.
+		opened := false
 		for _, code = range codes[:min(3, len(codes))] {
-			if a, _ := v.ask(ctx, http.MethodPost, s.Path("/verify"), s.Token, map[string]string{"code": code}); a.Status == http.StatusOK {
+			a, _ := v.ask(ctx, http.MethodPost, s.Path("/verify"), s.Token, map[string]string{"code": code})
+			if opened = a.Status == http.StatusOK; opened {
 				break
 			}
+		}
+		if !opened {
+			v.count(&v.g.elsewhere)
+			return
 		}
 	} else if _, ok := v.types(ctx, s, "/verify", "code", typedCode{code: code, name: v.id + " text " + code}, "complete"); !ok {
 		return
@@ -343,16 +351,19 @@ func (v *visitor) textLife(ctx context.Context) {
 	if a, _ := v.ask(ctx, http.MethodPost, s.Path("/verify"), s.Token, map[string]string{"code": code}); a.Status/100 != 4 && ctx.Err() == nil {
 		v.g.tb.Errorf("I1: %s types the code of a text again: %s", v.id, a)
 	}
-	v.lived()
+	v.count(&v.g.textLives)
 }
 
 // texts waits for the text of a sign-in and returns the codes that came, the last one first. Where nobody knew whether an
-// earlier one was let through, the next must wait for half a minute, and its person with it.
+// earlier one was let through, the next must wait for half a minute, and its person with it; who waits in vain has none, though
+// there may be one for a sign-in whose answer was lost: its code is not for this one.
 func (v *visitor) texts(ctx context.Context, s sut.SignIn) (codes []string) {
+	sent := false
 	for range 450 {
 		if a, ok := v.g.once(ctx, http.MethodGet, s.Path(""), s.Token, nil); ok && a.Status == http.StatusOK {
 			var now sut.SignIn
 			if a.Decode(&now) == nil && now.Delivery == "sent" {
+				sent = true
 				break
 			}
 			if now.Delivery == "" && now.ResendIn != nil && *now.ResendIn == 0 {
@@ -363,6 +374,9 @@ func (v *visitor) texts(ctx context.Context, s sut.SignIn) (codes []string) {
 		if ctx.Err() != nil {
 			return nil
 		}
+	}
+	if !sent {
+		return nil
 	}
 	a, err := v.g.inbox.Try(ctx, http.MethodGet, "/messages?to=%2B"+v.phone[1:], "", nil)
 	var all []sut.Message

@@ -53,13 +53,14 @@ func lives(apps, phones []*visitor) (out []func(context.Context)) {
 
 // TestI1I5I6TheStoreAndItsNetwork has everybody sign in, guess and recover while the way to the document store fails: replies
 // are cut off after their writes, the store is gone, and it is slow. No code opens twice, and none is told wrong because its
-// answer was lost; nobody gets in without one; no guess is compared that was not counted, and none is counted twice; and
+// answer was lost; nobody gets in without one, and whoever comes when a fault is over lives to the end; no guess is compared that was not counted, and none is counted twice; and
 // all is well by itself when the way is free again.
 func TestI1I5I6TheStoreAndItsNetwork(t *testing.T) {
 	t.Parallel()
 	g := startGate(t)
 	guessers, size := either(1, 3), either(5, 40)
-	apps, phones := g.folk("p", 3*size+3*guessers, 3*size)
+	const late = 2 // they come when a fault is over
+	apps, phones := g.folk("p", 3*size+3*guessers+3*late, 3*size+3*late)
 	var notes []string
 	note := func(format string, args ...any) { notes = append(notes, "  "+fmt.Sprintf(format, args...)) }
 
@@ -119,9 +120,16 @@ func TestI1I5I6TheStoreAndItsNetwork(t *testing.T) {
 		failing.Wait()
 		g.front.cutReplies(0)
 		after := g.tally()
+		// Whatever the others lost to the fault, those who come after it live to the end.
+		from := 3*size + n*late
+		crowd(t.Context(), 2*late, lives(apps[from:from+late], phones[from:from+late]))
+		if again := g.tally(); again.appLives == after.appLives || again.textLives == after.textLives || again.opened == after.opened {
+			t.Errorf("after the store was %s nobody lives to the end: of %d people each, %d with an app and %d with a telephone did; %d codes opened something",
+				phase.name, late, again.appLives-after.appLives, again.textLives-after.textLives, again.opened-after.opened)
+		}
 		note("%-34s %v: %d requests, %d of them answered 503, after %v at most; %d lives lived; right codes answered with conflict: %d, after their time: %d; texts that did not come: %d",
 			phase.name, time.Since(began).Round(time.Second), after.asked-before.asked, after.unanswered-before.unanswered,
-			after.longest.Round(time.Millisecond), after.journeys-before.journeys, after.elsewhere-before.elsewhere, after.late-before.late, after.textless-before.textless)
+			after.longest.Round(time.Millisecond), after.appLives+after.textLives-before.appLives-before.textLives, after.elsewhere-before.elsewhere, after.late-before.late, after.textless-before.textless)
 	}
 	g.settled(watched, note)
 	text := t.Name() + ":\n" + strings.Join(notes, "\n") + "\n"
@@ -131,15 +139,15 @@ func TestI1I5I6TheStoreAndItsNetwork(t *testing.T) {
 
 // tallied are the counts of a gate's log.
 type tallied struct {
-	asked, unanswered, elsewhere, late, textless, journeys int
-	longest                                                time.Duration
+	asked, unanswered, elsewhere, late, textless, appLives, textLives, opened int
+	longest                                                                   time.Duration
 }
 
 // tally reads the counts; the longest wait begins anew.
 func (g *gate) tally() tallied {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := tallied{g.asked, g.unanswered, g.elsewhere, g.late, g.textless, g.journeys, g.longest}
+	out := tallied{g.asked, g.unanswered, g.elsewhere, g.late, g.textless, g.appLives, g.textLives, len(g.entered), g.longest}
 	g.longest = 0
 	return out
 }

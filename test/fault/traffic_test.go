@@ -291,13 +291,13 @@ func (f *traffic) run(rate int, over <-chan struct{}) {
 	}
 }
 
-// carried is the rate, or the half or the quarter of it, that this machine carries while nothing is restarted: no request
+// carried is the rate, or the half, the quarter or the tenth of it, that this machine carries while nothing is restarted: no request
 // takes so long that a busy store or a busy processor, and no restart, might have somebody refused. It is false where
 // the machine does not carry that either.
-func (f *traffic) carried(rate int) (int, bool) {
+func (f *traffic) carried(most int) (rate int, ok bool) {
 	const slow = 500 * time.Millisecond
-	for try := range 3 {
-		rate >>= min(try, 1)
+	for _, part := range []int{1, 2, 4, 10} {
+		rate = most / part
 		over := make(chan struct{})
 		wait := time.AfterFunc(2*time.Second, func() { close(over) })
 		f.run(rate, over)
