@@ -8,10 +8,9 @@ BINARIES := sallyport auth-gateway totp-svc sms-dispatcher policy-svc
 TIMEOUT  ?= 25m
 FUZZTIME ?= 1m
 TESTFLAGS = -count=1 -shuffle=on -timeout=$(TIMEOUT)
-# Whole products, each with everybody's patience: they take turns with the machine. Those who kill and pause wait most of the
-# time, and fuzzers have the cores meanwhile.
-ALONE  := attack e2e browser
-FAULTS := fault cluster
+# Whole products, each with everybody's patience: they take turns with the machine. Those of test/fault, who kill and pause, wait
+# most of the time, and fuzzers have the cores meanwhile.
+ALONE := attack e2e browser cluster
 # Tests keep their data in memory where 8 GiB are free there: what a disk takes to sync is most of what they would wait for.
 ROOM := $(shell [[ -w /dev/shm && $$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1) -gt 8192 ]] && echo /dev/shm)
 
@@ -36,10 +35,10 @@ build: scripts-go ## build the binaries into bin/
 test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
 test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
 	@failed=0; \
-		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) $(FAULTS)))$$') || failed=1; \
+		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) fault))$$') || failed=1; \
 		for suite in $(ALONE); do go test $(TESTFLAGS) ./test/$$suite || failed=1; done; \
 		nice scripts/fuzz --plain 10s & fuzz=$$!; \
-		go test $(TESTFLAGS) $(addprefix ./test/,$(FAULTS)) || failed=1; wait $$fuzz || failed=1; exit $$failed
+		go test $(TESTFLAGS) ./test/fault || failed=1; wait $$fuzz || failed=1; exit $$failed
 
 .PHONY: race
 race: setup ## run every test under the race detector (needs a C compiler)
@@ -58,7 +57,7 @@ bench: scripts-go ## measure everything beside its floor and write docs/performa
 
 .PHONY: fault
 fault: scripts-go ## kill, pause and starve dispatchers and NATS, restart everything, with the figures, and let codes expire (about 15 minutes)
-	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -p=1 -timeout=$(TIMEOUT) $(addprefix ./test/,$(FAULTS))
+	@FAULT_LONG=1 go test -count=1 -v -parallel=4 -p=1 -timeout=$(TIMEOUT) ./test/fault ./test/cluster
 
 .PHONY: pictures
 pictures: setup ## play the stories in the browser, and leave pictures of all pages in .artifacts/screenshots

@@ -140,7 +140,8 @@ func (f *front) serve(near net.Conn) {
 	asked := make(chan []byte, 16) // the writes under way, in their order
 	go func() {
 		defer close(asked)
-		defer far.Close() //nolint:errcheck // the store ends what it has in hand
+		// The store ends what it has in hand, and what became of that is heard though nobody is there to be told.
+		defer far.(*net.TCPConn).CloseWrite() //nolint:errcheck,forcetypeassert // it was dialled so
 		in := bufio.NewReaderSize(near, 64<<10)
 		for {
 			chunk, err := frame(in)
