@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"sallyport/pkg/config"
@@ -68,8 +69,22 @@ func newSender(ctx context.Context, s Settings) (*sender, error) {
 		if s.AWSEndpointURLSNS != "" {
 			o.BaseEndpoint = aws.String(s.AWSEndpointURLSNS)
 		}
+		o.APIOptions = append(o.APIOptions, inTime)
 	})
 	return out, nil
+}
+
+// inTime is the very last thing before the wire: a process that was suspended while the request was made up and signed
+// begins no call whose time is over. Without it the request may be written before the timer that ends it is heard.
+func inTime(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("InTime", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		if until, ok := ctx.Deadline(); ok && !time.Now().Before(until) { // real time: that of the call
+			return middleware.DeserializeOutput{}, middleware.Metadata{}, context.DeadlineExceeded
+		}
+		return next.HandleDeserialize(ctx, in)
+	}), middleware.After)
 }
 
 func attribute(kind, value string) types.MessageAttributeValue {
