@@ -359,7 +359,7 @@ func (v *visitor) textLife(ctx context.Context) {
 // there may be one for a sign-in whose answer was lost: its code is not for this one.
 func (v *visitor) texts(ctx context.Context, s sut.SignIn) (codes []string) {
 	sent := false
-	for range 450 {
+	for range either(250, 450) {
 		if a, ok := v.g.once(ctx, http.MethodGet, s.Path(""), s.Token, nil); ok && a.Status == http.StatusOK {
 			var now sut.SignIn
 			if a.Decode(&now) == nil && now.Delivery == "sent" {
