@@ -374,7 +374,8 @@ func TestAnswersGoToWhoAsked(t *testing.T) {
 }
 
 // The server does not look where a request asks for its answer to go, so a stored event can be brought anywhere. It
-// comes under its own subject there: it is no call, no session and no job.
+// comes under its own subject there: it is no call, no session and no job. That there is no event is an answer, too, and comes
+// under the subject that was asked for: with nothing in it, which is no call, no session and no job either.
 func TestAnEventBroughtElsewhereIsNothing(t *testing.T) {
 	h := open(t)
 	totp, gateway := h.bus(contract.TOTP), h.bus(contract.AuthGateway)
@@ -397,6 +398,13 @@ func TestAnEventBroughtElsewhereIsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		fetch := nats.NewMsg("$JS.API.CONSUMER.MSG.NEXT." + string(contract.StreamFacts) + "." + permit.Durable(contract.Policy, contract.EnrolmentReset.Subject))
+		fetch.Reply, fetch.Data = target, []byte(`{"batch":1,"expires":5000000000}`)
+		if err := errors.Join(policy.PublishMsg(fetch), policy.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, target := range []string{contract.TOTPUnlock.Subject, "$KV." + contract.Sessions.Name + ".empty", contract.ChallengeRequested.Subject} {
+		fetch := nats.NewMsg("$JS.API.CONSUMER.MSG.NEXT." + string(contract.StreamFacts) + "." + permit.Durable(contract.Policy, contract.EnrolmentConfirmed.Subject))
 		fetch.Reply, fetch.Data = target, []byte(`{"batch":1,"no_wait":true}`)
 		if err := errors.Join(policy.PublishMsg(fetch), policy.Flush()); err != nil {
 			t.Fatal(err)
@@ -424,6 +432,9 @@ func TestAnEventBroughtElsewhereIsNothing(t *testing.T) {
 	}
 	if v, _, err := sessions.Get(t.Context(), "k"); !errors.Is(err, bus.ErrKeyNotFound) {
 		t.Errorf("a session that nobody made: %v, %v", v, err)
+	}
+	if v, _, err := sessions.Get(t.Context(), "empty"); err == nil {
+		t.Errorf("a session of nothing: %v", v)
 	}
 }
 
