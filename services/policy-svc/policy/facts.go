@@ -68,7 +68,7 @@ func keepThen[T any](ctx context.Context, p *policy, b *bus.Bus, ev contract.Eve
 			err = p.note(ctx, d.ID, n)
 		}
 		if err == nil {
-			return then(ctx, d.Message)
+			err = then(ctx, d.Message)
 		}
 		if contract.CodeOf(err) == contract.InvalidRequest {
 			return bus.Dead(err)
