@@ -256,17 +256,18 @@ func (v *visitor) enrols(ctx context.Context, s sut.SignIn, step int) (done sut.
 	return v.types(ctx, s, "/enrollment/confirm", "code", v.app(step), "complete", "relogin")
 }
 
-// signsIn signs in with the app's code of a step.
-func (v *visitor) signsIn(ctx context.Context, step int) (session string, ok bool) {
+// signsIn signs in with the app's code of a step, and returns that code: a moment later the step has another number.
+func (v *visitor) signsIn(ctx context.Context, step int) (session, code string, ok bool) {
 	s, ok := v.begin(ctx, "challenge")
 	if !ok {
-		return "", false
+		return "", "", false
 	}
-	done, ok := v.types(ctx, s, "/verify", "code", v.app(step), "complete")
+	typed := v.app(step)
+	done, ok := v.types(ctx, s, "/verify", "code", typed, "complete")
 	if !ok || done.Session == nil {
-		return "", false
+		return "", "", false
 	}
-	return done.Session.Token, true
+	return done.Session.Token, typed.code, true
 }
 
 // appLife is all that a person with an app does: enrols, signs in, makes recovery codes and spends one, enrols again.
@@ -279,7 +280,7 @@ func (v *visitor) appLife(ctx context.Context) {
 		return
 	}
 	v.g.guesses(ctx, v, 2)
-	session, ok := v.signsIn(ctx, 1)
+	session, _, ok := v.signsIn(ctx, 1)
 	if !ok {
 		return
 	}
@@ -301,10 +302,11 @@ func (v *visitor) appLife(ctx context.Context) {
 		return
 	}
 	v.refused(ctx, "/recover", "recovery_code", recovery.Codes[3], "a spent recovery code")
-	if _, ok = v.signsIn(ctx, 1); !ok {
+	_, spent, ok := v.signsIn(ctx, 1)
+	if !ok {
 		return
 	}
-	v.refused(ctx, "/verify", "code", v.app(1).code, "a spent step")
+	v.refused(ctx, "/verify", "code", spent, "a spent step")
 	v.count(&v.g.appLives)
 }
 
