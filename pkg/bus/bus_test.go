@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -277,6 +278,25 @@ func TestRepeatAfterFault(t *testing.T) {
 	if len(a.byID) != 2 {
 		t.Errorf("keeps %d answers, want 2", len(a.byID))
 	}
+}
+
+// An answer is kept for a moment, and then nobody has it any more: it may hold a sealed secret.
+func TestAnswersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAnswers(8, 5*time.Second)
+		runs := 0
+		ask := func() { a.once("1", func() *nats.Msg { runs++; return &nats.Msg{} }) }
+		ask()
+		<-time.After(5*time.Second - time.Nanosecond) // of the bubble, which costs nothing
+		if ask(); runs != 1 || len(a.byID) != 1 {
+			t.Errorf("ran %d times, keeps %d", runs, len(a.byID))
+		}
+		<-time.After(time.Nanosecond)
+		synctest.Wait()
+		if len(a.byID) != 0 {
+			t.Errorf("keeps %d answers", len(a.byID))
+		}
+	})
 }
 
 // TestUnavailableIsAskedAgain: a service whose store cut it off is asked once more, under the same call id.

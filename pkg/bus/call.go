@@ -224,8 +224,8 @@ func attemptOf(msg *nats.Msg) string {
 	return id + string(asked[:])
 }
 
-// answers remembers the last answers of one subject by call, and makes a second attempt of the same call wait for the
-// first.
+// answers remembers the last answers of one subject by call, each for a moment, and makes a second attempt of the same
+// call wait for the first.
 type answers struct {
 	mu    sync.Mutex
 	byID  map[string]*held
@@ -237,7 +237,12 @@ type answers struct {
 type held struct {
 	done chan struct{}
 	msg  *nats.Msg
-	at   time.Time
+}
+
+// final is false for unavailable and internal, which are no answers: the repeat runs.
+func (h *held) final() bool {
+	code := contract.Code(h.msg.Header.Get(contract.HeaderErrorCode))
+	return code != contract.Unavailable && code != contract.InternalError
 }
 
 func newAnswers(size int, keep time.Duration) *answers {
@@ -248,23 +253,37 @@ func (a *answers) once(id string, run func() *nats.Msg) *nats.Msg {
 	if id == "" {
 		return run()
 	}
-	a.mu.Lock()
-	if h, ok := a.byID[id]; ok {
-		a.mu.Unlock()
-		<-h.done
-		// Unavailable and internal answers are no answers: the repeat runs.
-		if code := contract.Code(h.msg.Header.Get(contract.HeaderErrorCode)); time.Since(h.at) < a.keep && code != contract.Unavailable && code != contract.InternalError {
-			return h.msg
+	for {
+		a.mu.Lock()
+		h, known := a.byID[id]
+		if !known {
+			h = &held{done: make(chan struct{})}
+			delete(a.byID, a.order[a.next])
+			a.order[a.next], a.byID[id] = id, h
+			a.next = (a.next + 1) % len(a.order)
 		}
-		return run()
+		a.mu.Unlock()
+		if known {
+			<-h.done
+			if h.final() {
+				return h.msg
+			}
+			continue
+		}
+		if h.msg = run(); h.final() {
+			time.AfterFunc(a.keep, func() { a.forget(id, h) }) // there may be sealed secrets in it
+		} else {
+			a.forget(id, h)
+		}
+		close(h.done)
+		return h.msg
 	}
-	h := &held{done: make(chan struct{})}
-	delete(a.byID, a.order[a.next])
-	a.order[a.next], a.byID[id] = id, h
-	a.next = (a.next + 1) % len(a.order)
-	a.mu.Unlock()
-	h.msg = run()
-	h.at = time.Now()
-	close(h.done)
-	return h.msg
+}
+
+func (a *answers) forget(id string, h *held) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byID[id] == h {
+		delete(a.byID, id)
+	}
 }
