@@ -26,6 +26,8 @@ type Outbox struct {
 	log   *slog.Logger
 	work  sync.WaitGroup
 	left  leftOver
+	// empty are the notes whose letter was not in its document, and when that was seen last; the sweep's own.
+	empty map[string]time.Time
 }
 
 // note says that a document may hold a letter; its _id is the letter's.
@@ -43,7 +45,7 @@ type withLetters struct {
 
 // NewOutbox returns the outbox of a database; send publishes one letter and is idempotent by its id ([bus.Bus.Send]).
 func NewOutbox(db *DB, log *slog.Logger, send func(context.Context, bus.Letter) error) *Outbox {
-	return &Outbox{notes: Of[note](db, "outbox"), db: db, send: send, log: log}
+	return &Outbox{notes: Of[note](db, "outbox"), db: db, send: send, log: log, empty: make(map[string]time.Time)}
 }
 
 // Put returns the update operator element that adds letters to a document: part of a $set.
@@ -78,30 +80,38 @@ func (o *Outbox) Relay(collection, document string, letters ...bus.Letter) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		for _, l := range letters {
-			if err := o.relay(ctx, note{ID: l.ID, Collection: collection, Document: document}); err != nil {
+			err := o.relay(ctx, note{ID: l.ID, Collection: collection, Document: document})
+			if errors.Is(err, errEmpty) { // it was written, so that somebody has told it
+				err = o.notes.Delete(ctx, l.ID)
+			}
+			if err != nil {
 				o.log.Warn("outbox not relayed yet", slog.String("subject", l.Subject), slog.Any("error", err))
 			}
 		}
 	}()
 }
 
+// errEmpty says that a note's letter is not in its document.
+var errEmpty = errors.New("the letter is not in its document")
+
 // relay publishes the letter of one note, takes it out of its document and removes the note, in this order: a crash
-// in between repeats a step, and each step may be repeated. A letter that is not in its document was never written,
-// or is told already.
+// in between repeats a step, and each step may be repeated. [errEmpty] leaves the note.
 func (o *Outbox) relay(ctx context.Context, n note) error {
 	docs := Of[withLetters](o.db, n.Collection)
 	doc, err := docs.Get(ctx, n.Document)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if l, ok := doc.Outbox[n.ID]; ok {
-		if err := o.send(ctx, l); err != nil {
-			return err
-		}
-		clear := bson.D{{Key: "$unset", Value: bson.D{{Key: "outbox." + n.ID, Value: ""}}}}
-		if _, err := docs.Update(ctx, n.Document, Change{Update: clear}); err != nil {
-			return err
-		}
+	l, ok := doc.Outbox[n.ID]
+	if !ok {
+		return errEmpty
+	}
+	if err := o.send(ctx, l); err != nil {
+		return err
+	}
+	clear := bson.D{{Key: "$unset", Value: bson.D{{Key: "outbox." + n.ID, Value: ""}}}}
+	if _, err := docs.Update(ctx, n.Document, Change{Update: clear}); err != nil {
+		return err
 	}
 	return o.notes.Delete(ctx, n.ID)
 }
@@ -112,7 +122,7 @@ func (o *Outbox) Run(ctx context.Context, interval, grace time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
-		if err := o.sweep(ctx, grace); err != nil && ctx.Err() == nil {
+		if err := o.sweep(ctx, grace, emptyFor); err != nil && ctx.Err() == nil {
 			o.log.Warn("outbox sweep failed", slog.Any("error", err))
 		}
 		select {
@@ -123,15 +133,35 @@ func (o *Outbox) Run(ctx context.Context, interval, grace time.Duration) {
 	}
 }
 
-// sweepMost is how many left-over letters one sweep looks at.
-const sweepMost = 500
+const (
+	// sweepMost is how many left-over letters one sweep looks at.
+	sweepMost = 500
+	// emptyFor is how long a note is kept whose letter is not in its document. As a rule that letter was never written, or
+	// is told; but a write that a replica set has made and not confirmed is seen by nobody until it is, and its letter
+	// must be found then.
+	emptyFor = 10 * time.Minute
+	// emptyAgain is how often such a note is looked at meanwhile.
+	emptyAgain = 30 * time.Second
+)
 
-func (o *Outbox) sweep(ctx context.Context, grace time.Duration) error {
-	old := bson.D{{Key: "at", Value: bson.D{{Key: "$lte", Value: time.Now().Add(-grace).UTC()}}}}
+// sweep relays what is noted since longer than the grace; a note without a letter goes when it is older than the patience.
+func (o *Outbox) sweep(ctx context.Context, grace, patience time.Duration) error {
+	now := time.Now() // real time, as the notes have it
+	old := bson.D{{Key: "at", Value: bson.D{{Key: "$lte", Value: now.Add(-grace).UTC()}}}}
 	// The collection holds what is in hand now: a handful of notes, found by a scan. The oldest go first.
-	notes, err := o.notes.Query(ctx, old, bson.D{{Key: "at", Value: 1}}, sweepMost)
+	all, err := o.notes.Query(ctx, old, bson.D{{Key: "at", Value: 1}}, sweepMost+int64(len(o.empty)))
 	if err != nil {
 		return err
+	}
+	seen := o.empty
+	o.empty = make(map[string]time.Time)
+	var notes []note
+	for _, n := range all {
+		if at, known := seen[n.ID]; known && now.Sub(at) < emptyAgain && now.Sub(n.At) < patience {
+			o.empty[n.ID] = at
+		} else {
+			notes = append(notes, n)
+		}
 	}
 	// They wait from now on, whatever becomes of them: where the bus takes nothing, each of them takes its time to fail.
 	o.left.are(notes)
@@ -142,8 +172,16 @@ func (o *Outbox) sweep(ctx context.Context, grace time.Duration) error {
 			waiting = append(waiting, notes[i:]...)
 			break
 		}
+		err := o.relay(ctx, n)
+		if errors.Is(err, errEmpty) {
+			if now.Sub(n.At) < patience {
+				o.empty[n.ID] = now
+				continue
+			}
+			err = o.notes.Delete(ctx, n.ID)
+		}
 		// One letter that cannot be sent must not hold up the others.
-		if err := o.relay(ctx, n); err != nil {
+		if err != nil {
 			waiting = append(waiting, n)
 			if failed == nil {
 				failed = fmt.Errorf("%s: %w", n.ID, err)

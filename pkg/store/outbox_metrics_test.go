@@ -33,7 +33,7 @@ func TestTheOutboxSaysWhatWaits(t *testing.T) {
 	begun := time.Now()
 	m.announce("d1", "l1", "l2")
 	m.write("d1", "l1", "l2")
-	if err := m.sweep(t.Context(), 0); err == nil {
+	if err := m.sweep(t.Context(), 0, 0); err == nil {
 		t.Error("the bus does not answer, and the sweep succeeds")
 	}
 	waiting, oldest := measure()
@@ -44,7 +44,7 @@ func TestTheOutboxSaysWhatWaits(t *testing.T) {
 		t.Errorf("the oldest was %v seconds old, and is %v", oldest, later)
 	}
 	delete(m.post.refuse, "*")
-	if err := m.sweep(t.Context(), 0); err != nil {
+	if err := m.sweep(t.Context(), 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if waiting, oldest := measure(); waiting != 0 || oldest != 0 {

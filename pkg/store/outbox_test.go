@@ -192,7 +192,7 @@ func TestCrashAfterAnyStep(t *testing.T) {
 			m := newMailroom(t)
 			row.steps(m)
 			for range 2 {
-				if err := m.sweep(t.Context(), 0); err != nil {
+				if err := m.sweep(t.Context(), 0, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -211,14 +211,14 @@ func TestBusAwayAndBack(t *testing.T) {
 	m.write("a", "l1")
 	m.Relay("items", "a", letter("l1"))
 	m.wait()
-	if err := m.sweep(t.Context(), 0); err == nil {
+	if err := m.sweep(t.Context(), 0, 0); err == nil {
 		t.Error("the sweep said nothing")
 	}
 	if notes, letters := m.left(); notes != 1 || letters != 1 {
 		t.Errorf("%d notes and %d letters, want one of each", notes, letters)
 	}
 	m.post.refuse["*"] = false
-	if err := m.sweep(t.Context(), 0); err != nil {
+	if err := m.sweep(t.Context(), 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.post.all(); !slices.Equal(got, []string{"l1"}) {
@@ -236,7 +236,7 @@ func TestOneBadLetterHoldsNobodyUp(t *testing.T) {
 		m.announce(id, id)
 		m.write(id, id)
 	}
-	if err := m.sweep(t.Context(), 0); err == nil {
+	if err := m.sweep(t.Context(), 0, 0); err == nil {
 		t.Error("the sweep said nothing")
 	}
 	if got := m.post.all(); !slices.Equal(got, []string{"l1", "l2", "l3", "l4"}) {
@@ -251,19 +251,41 @@ func TestOneBadLetterHoldsNobodyUp(t *testing.T) {
 func TestGrace(t *testing.T) {
 	m := newMailroom(t)
 	m.announce("a", "l1")
-	if err := m.sweep(t.Context(), time.Minute); err != nil {
+	if err := m.sweep(t.Context(), time.Minute, 0); err != nil {
 		t.Fatal(err)
 	}
 	if notes, _ := m.left(); notes != 1 {
 		t.Fatalf("%d notes, want the young one", notes)
 	}
 	m.write("a", "l1")
-	if err := m.sweep(t.Context(), 0); err != nil {
+	if err := m.sweep(t.Context(), 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.post.all(); !slices.Equal(got, []string{"l1"}) {
 		t.Errorf("sent %v", got)
 	}
+}
+
+// A write that the store has made and confirms late is seen by a later sweep: its note is still there.
+func TestALetterThatShowsLateIsTold(t *testing.T) {
+	m := newMailroom(t)
+	m.announce("a", "l1")
+	for range 2 {
+		if err := m.sweep(t.Context(), 0, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if notes, _ := m.left(); notes != 1 || m.Outbox.left.number != 0 {
+		t.Fatalf("%d notes, want the one without a letter, which nothing waits for", notes)
+	}
+	m.write("a", "l1")
+	if err := m.sweep(t.Context(), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.post.all(); !slices.Equal(got, []string{"l1"}) {
+		t.Errorf("sent %v", got)
+	}
+	m.nothingLeft()
 }
 
 // Replicas that sweep at once repeat each other at worst; none is lost.
@@ -276,8 +298,9 @@ func TestSweepsOfManyReplicas(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for range 4 {
+		replica := NewOutbox(m.db, m.log, m.post.send)
 		wg.Go(func() {
-			if err := m.sweep(t.Context(), 0); err != nil {
+			if err := replica.sweep(t.Context(), 0, 0); err != nil {
 				t.Error(err)
 			}
 		})
