@@ -160,7 +160,7 @@ func (d *desk) endSessions(ctx context.Context, s session, id, reason string) er
 		return err
 	}
 	note := d.by(s, contract.AuditSessionsEnded, id, reason)
-	note.Detail = map[string]string{"sessions": strconv.Itoa(len(d.sessions.of(u.account())))}
+	note.Detail = map[string]string{"sessions": strconv.Itoa(len(d.sessions.list(u.account())))}
 	if err := d.note(ctx, u.ID, note); err != nil {
 		return err
 	}

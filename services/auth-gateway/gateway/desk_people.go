@@ -277,15 +277,9 @@ func (d *desk) names(ctx context.Context, portalID string, entries []contract.Au
 // seats are a person's live sessions, the latest first.
 func (d *desk) seats(s session, who contract.Account) []seat {
 	out := []seat{}
-	for _, id := range d.sessions.of(who) {
-		d.sessions.mu.RLock()
-		h, ok := d.sessions.byID[id]
-		d.sessions.mu.RUnlock()
-		if ok {
-			out = append(out, seat{ID: id, Device: h.Device.words(), Methods: h.Methods, AuthTime: h.AuthTime, SeenAt: h.SeenAt, ExpiresAt: h.ExpiresAt, Own: id == s.ID})
-		}
+	for _, v := range d.sessions.list(who) {
+		out = append(out, seat{ID: v.ID, Device: v.Device.words(), Methods: v.Methods, AuthTime: v.AuthTime, SeenAt: v.SeenAt, ExpiresAt: v.ExpiresAt, Own: v.ID == s.ID})
 	}
-	slices.SortFunc(out, func(a, b seat) int { return b.AuthTime.Compare(a.AuthTime) })
 	return out
 }
 

@@ -267,12 +267,34 @@ func (s *sessions) find(ctx context.Context, token string) (held, error) {
 		return held{}, errUnauthenticated
 	}
 	if now.Sub(h.SeenAt) >= sessionTouch {
-		// One write a minute per session.
-		if _, err := s.change(ctx, id, func(v *session) { v.SeenAt = now }); err != nil {
+		if err := s.touch(ctx, h, now); err != nil {
 			return held{}, err
 		}
 	}
 	return h, nil
+}
+
+// touch writes down that a session is used: one write a minute, on what this gateway knows of it. Of many requests of one
+// moment the first writes; the others find that it did, or that the session is over.
+func (s *sessions) touch(ctx context.Context, h held, now time.Time) error {
+	v, revision := h.session, h.revision
+	for now.Sub(v.SeenAt) >= sessionTouch {
+		v.SeenAt = now
+		moved, err := s.kv.Update(ctx, v.ID, v, revision)
+		if err == nil {
+			s.put(v.ID, &v, moved)
+			return nil
+		}
+		if !errors.Is(err, bus.ErrKeyChanged) {
+			return err
+		}
+		if v, revision, err = s.kv.Get(ctx, h.ID); errors.Is(err, bus.ErrKeyNotFound) {
+			return errUnauthenticated
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change writes one session by compare-and-set and returns it as it is now. A lost race is run again on what the other
@@ -310,43 +332,28 @@ func (s *sessions) end(ctx context.Context, id string) error {
 
 // endOthers revokes a person's sessions but the given one ("" for all of them).
 func (s *sessions) endOthers(ctx context.Context, who contract.Account, keep string) error {
-	for _, id := range s.of(who) {
-		if id != keep {
-			if err := s.end(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.endThose(ctx, who, func(v session) bool { return v.ID != keep })
 }
 
 // endBefore revokes a person's sessions that began before a time, but the given one ("" for all of them).
 func (s *sessions) endBefore(ctx context.Context, who contract.Account, at time.Time, keep string) error {
-	for _, id := range s.of(who) {
-		s.mu.RLock()
-		older := s.byID[id].AuthTime.Before(at)
-		s.mu.RUnlock()
-		if older && id != keep {
-			if err := s.end(ctx, id); err != nil {
+	return s.endThose(ctx, who, func(v session) bool { return v.ID != keep && v.AuthTime.Before(at) })
+}
+
+// endThose revokes the sessions of a person that are meant. While this gateway cannot see the bucket it refuses: a session
+// that it has not heard of would live on, and nobody would look again.
+func (s *sessions) endThose(ctx context.Context, who contract.Account, meant func(session) bool) error {
+	if !s.kv.Fresh() {
+		return contract.NotAnswering()
+	}
+	for _, v := range s.list(who) {
+		if meant(v) {
+			if err := s.end(ctx, v.ID); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// of lists the ids of a person's live sessions.
-func (s *sessions) of(who contract.Account) []string {
-	now := s.now()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var ids []string
-	for id := range s.byUser[who] {
-		if s.byID[id].live(now) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 // list returns a person's live sessions, the newest first.
@@ -368,7 +375,7 @@ func (s *sessions) list(who contract.Account) []session {
 
 // endOwn revokes one of a person's own sessions; of any other id there is none.
 func (s *sessions) endOwn(ctx context.Context, who contract.Account, id string) error {
-	if !slices.Contains(s.of(who), id) {
+	if !slices.ContainsFunc(s.list(who), func(v session) bool { return v.ID == id }) {
 		return contract.Refuse(contract.NotFound, "There is no such session.")
 	}
 	return s.end(ctx, id)

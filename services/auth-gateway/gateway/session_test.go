@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +82,74 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 		if _, err := s.check(t.Context(), token); err != nil {
 			t.Errorf("%s is dead: %v", name, err)
 		}
+	}
+}
+
+// A gateway that cannot see the bucket may not know all of a person's sessions: it refuses to end "all", so that whoever
+// asked asks again.
+func TestWhoCannotSeeTheSessionsEndsNone(t *testing.T) {
+	w := servicetest.New(t)
+	seeing := watching(t, w)
+	v, token, err := seeing.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blind, err := openSessions(t.Context(), w.Bus(contract.AuthGateway), w.Clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"all": blind.endOthers(t.Context(), v.account(), ""), "those before a reset": blind.endBefore(t.Context(), v.account(), w.Clock.Now().Add(time.Hour), ""),
+	} {
+		if contract.CodeOf(err) != contract.Unavailable {
+			t.Errorf("it ended %s: %v", name, err)
+		}
+	}
+	if _, err := seeing.check(t.Context(), token.Reveal()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A session that is used by many requests at once, after a minute, is written once.
+func TestASessionIsTouchedOnceAMinute(t *testing.T) {
+	w := servicetest.New(t)
+	s := watching(t, w)
+	other, err := openSessions(t.Context(), w.Bus(contract.AuthGateway), w.Clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writes, latest atomic.Uint64
+	if err := other.kv.Watch(t.Context(), func(_ string, _ *session, revision uint64) { writes.Add(1); latest.Store(revision) }); err != nil {
+		t.Fatal(err)
+	}
+	v, token, err := s.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(sessionTouch)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := s.check(t.Context(), token.Reveal()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	kept, revision, err := s.kv.Get(t.Context(), v.ID)
+	if err != nil || !kept.SeenAt.Equal(w.Clock.Now()) {
+		t.Errorf("%v, seen at %v", err, kept.SeenAt)
+	}
+	servicetest.Eventually(t, "another gateway hears of the last write", func() bool { return latest.Load() == revision })
+	if n := writes.Load(); n > 2 { // the first may be replaced before it is heard of
+		t.Errorf("%d writes, want the first and one more", n)
+	}
+	if err := s.end(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(sessionTouch)
+	if err := s.touch(t.Context(), held{session: kept, revision: revision}, w.Clock.Now()); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("a session that is over is used on: %v", err)
 	}
 }
 
