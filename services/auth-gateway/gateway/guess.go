@@ -138,7 +138,7 @@ func (g *guesses) try(ctx context.Context, portalID, address string, judge func(
 		g.right(one)
 	}
 	if result != triedWrong && g.lines.waiting(line) {
-		g.chores.flush(context.WithoutCancel(ctx)) // whoever comes next must not find it counted
+		g.chores.settle(ctx) // whoever comes next must not find it counted
 	}
 	g.tried.WithLabelValues(string(result)).Inc()
 	if result == triedWrong {

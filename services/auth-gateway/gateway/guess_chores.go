@@ -38,6 +38,8 @@ const (
 	choresMost = 10_000
 	// choresHands is how many are done at once.
 	choresHands = 8
+	// choresPatience is how long a person waits for them, who have their answer already.
+	choresPatience = 2 * time.Second
 )
 
 func newChores(records guessRecords, log *slog.Logger) *chores {
@@ -86,6 +88,21 @@ func (c *chores) run(ctx context.Context) {
 		case <-c.wake:
 			c.flush(ctx)
 		}
+	}
+}
+
+// settle has what waits done, and waits for it a moment: a store that is slow, or a flood before this one, keeps nobody.
+func (c *chores) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, choresPatience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.flush(context.WithoutCancel(ctx))
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 
