@@ -99,6 +99,16 @@ func writeNew(path string, raw []byte) error {
 	return nil
 }
 
+// writeSynced writes a file of ours, over what was there, and returns when it is on disk.
+func writeSynced(path string, raw []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // in our own data directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
 // syncDir puts the names in a directory on disk.
 func syncDir(path string) error {
 	d, err := os.Open(path) //nolint:gosec // our own data directory

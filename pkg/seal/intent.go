@@ -79,7 +79,7 @@ func (f *Files) Begin(groups []Group, now time.Time) (_ Intent, resumed bool, er
 		return i, false, err
 	}
 	next := intentFile(f.dir) + ".next"
-	if err := os.WriteFile(next, raw, 0o600); err != nil {
+	if err := writeSynced(next, raw); err != nil {
 		return i, false, fmt.Errorf("key directory: %w", err)
 	}
 	if err := ownLike(f.dir, next); err != nil {
