@@ -55,7 +55,7 @@ func (o *Office) Status(ctx context.Context, who contract.Account) (contract.TOT
 
 // Unlock starts the counts of a person's authenticator and recovery codes again, where wrong codes have locked them,
 // and tells whether one was. One unlock opens each of them once, however often it is asked for, and is told once.
-// A disabled factor is refused (conflict): so many wrong codes in a row are somebody else's.
+// A disabled factor is refused (conflict), where nothing else was opened: so many wrong codes in a row are somebody else's.
 func (o *Office) Unlock(ctx context.Context, req contract.UnlockRequest) (bool, error) {
 	if err := checkUnlock(req); err != nil {
 		return false, err
@@ -69,13 +69,13 @@ func (o *Office) Unlock(ctx context.Context, req contract.UnlockRequest) (bool, 
 	switch {
 	case err != nil:
 		return false, err
-	case app == disabled:
-		return false, contract.Refuse(contract.Conflict, "Too many wrong codes. Only a recovery code or a reset opens this authenticator again.")
 	}
 	codes, err := o.open(ctx, recoverySets, req, app != opened)
 	switch {
 	case err != nil:
 		return false, err
+	case app == disabled && codes != opened: // one of the codes helps, where they are open
+		return false, contract.Refuse(contract.Conflict, "Too many wrong codes. Only a recovery code or a reset opens this authenticator again.")
 	case app != opened && codes == disabled:
 		return false, contract.Refuse(contract.Conflict, "Too many wrong recovery codes. Only a reset opens them again.")
 	}

@@ -155,6 +155,26 @@ func TestB28ADisabledFactorIsNotUnlocked(t *testing.T) {
 	}
 }
 
+// Its recovery codes are the way on for who has a disabled authenticator: they open all the same.
+func TestLockedRecoveryCodesOpenBesideADisabledAuthenticator(t *testing.T) {
+	h := newHouse(t)
+	p := h.person("u1").enrol("en1")
+	codes := p.regenerate()
+	for range 10 {
+		p.guesses(5)
+		h.Clock.Add(time.Hour)
+	}
+	p.wrongRecovery(5)
+	p.opens(h.a, "ul1", true)
+	p.opens(h.b, "ul1", true) // its reply was lost
+	if s := p.status(); s.Lock == nil || s.Lock.Until != nil || s.RecoveryLock != nil {
+		t.Errorf("unlocked: %+v", s)
+	}
+	if _, err := p.recover(codes[0]); err != nil {
+		t.Errorf("a recovery code after the unlock: %v", err)
+	}
+}
+
 func TestAnUnlockHappensOnce(t *testing.T) {
 	h := newHouse(t)
 	told := listen(h, contract.FactorUnlocked)
