@@ -39,6 +39,8 @@ const (
 	locked  result = "locked"
 	expired result = "expired"
 	refused result = "refused"
+	// failed: the fault is ours, or a dependency's.
+	failed result = "error"
 	// repeated: the same call was answered before, and its reply was lost; what it came to is counted there.
 	repeated result = "repeated"
 )
@@ -142,7 +144,7 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 	for _, kind := range []string{lockDelay, lockDisabled} {
 		m.locks.WithLabelValues(kind)
 	}
-	for _, v := range []result{right, wrong, locked, expired, refused, repeated} {
+	for _, v := range []result{right, wrong, locked, expired, refused, repeated, failed} {
 		m.verifying.WithLabelValues(string(v))
 		m.verification.WithLabelValues(string(v))
 	}

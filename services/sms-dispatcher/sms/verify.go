@@ -108,6 +108,10 @@ type typed struct {
 func (d *dispatcher) check(ctx context.Context, t typed) (challenge, person, error) {
 	began := time.Now() // real time: how long it took
 	c, p, res, err := d.checked(ctx, t)
+	switch contract.CodeOf(err) { //nolint:exhaustive // every other error is an answer
+	case contract.Unavailable, contract.InternalError:
+		res = failed
+	}
 	d.metrics.verification.WithLabelValues(string(res)).Inc()
 	d.metrics.verifying.WithLabelValues(string(res)).Observe(time.Since(began).Seconds()) // real time: the same
 	return c, p, err
