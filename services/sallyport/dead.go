@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -77,7 +78,9 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 			return nil, nil, err
 		}
 		o = bus.Options{URL: "nats://" + p.NATS, Name: o.Name, Log: log}
-		asOperator(&o, p.Data)
+		if err := asOperator(&o, p.Data); err != nil {
+			return nil, nil, err
+		}
 	}
 	if own != nil {
 		o.URL = own.URL()
@@ -104,11 +107,16 @@ func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bu
 }
 
 // asOperator has a command connect as the operator of the embedded NATS of a data directory. Where there is no password,
-// it connects as nobody, and the server says what it thinks of that.
-func asOperator(o *bus.Options, data string) {
-	if password, err := permit.Password(filepath.Join(data, "keys"), permit.Operator); err == nil {
+// it connects as nobody, and the server says what it thinks of that; one that cannot be used is an error.
+func asOperator(o *bus.Options, data string) error {
+	password, err := permit.Password(filepath.Join(data, "keys"), permit.Operator)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
 		o.User, o.Password = string(permit.Operator), password
 	}
+	return err
 }
 
 // find makes sure that the embedded NATS of this data directory runs, and returns it where it did not before.

@@ -28,7 +28,10 @@ func (e *examiner) bus(ctx context.Context) []findings {
 	}
 	o := bus.Options{URL: s.NATSURL, CredsFile: s.NATSCredsFile, User: s.NATSUser, Password: s.NATSPassword, TLS: s.TLS(), Name: busName}
 	if e.embeddedNATS {
-		asOperator(&o, e.Data)
+		if err := asOperator(&o, e.Data); err != nil {
+			f.fail("Set the file right, as the user whose it is.", "NATS was not looked at: %v.", err)
+			return []findings{f}
+		}
 	}
 	x, err := bus.Examine(ctx, o)
 	remedy := "Look at the NATS server, its address in NATS_URL, and what lies between; services reconnect by themselves."

@@ -229,7 +229,7 @@ func (g *gateway) postRecoveryCodes(c *fiber.Ctx) error {
 	if !s.fresh(g.now()) {
 		if err := g.stepUp(ctx, s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
 			e := contract.AsError(err)
-			if e.Code == contract.Unavailable || e.Code == contract.InternalError {
+			if e.Code == contract.Unavailable || e.Code == contract.InternalError || e.Code == contract.Unauthenticated {
 				return err
 			}
 			return g.showAccount(c, refusalStatus(e), "", e)

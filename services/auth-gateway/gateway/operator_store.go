@@ -12,10 +12,11 @@ import (
 // reopen enables an account, takes its password away and gives it a link. Who has no password is counted among the
 // reachable admins no more; who sets one is counted then.
 func (a accounts) reopen(ctx context.Context, u user, link linkHash, letters []bus.Letter) error {
+	guard := append(asRead(u), bson.E{Key: "federated", Value: bson.D{{Key: "$ne", Value: true}}})
 	u.Disabled = false
 	set := append(bson.D{{Key: "password_link", Value: link}, {Key: "disabled", Value: false}}, u.indexed()...)
 	done, err := a.users.Update(ctx, u.ID, store.Change{
-		Guard: bson.D{{Key: "federated", Value: bson.D{{Key: "$ne", Value: true}}}, {Key: "deleted", Value: bson.D{{Key: "$ne", Value: true}}}},
+		Guard: guard,
 		Update: bson.D{
 			{Key: "$set", Value: append(set, store.Put(letters...)...)},
 			{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}}},
@@ -30,11 +31,20 @@ func (a accounts) reopen(ctx context.Context, u user, link linkHash, letters []b
 	return a.uncount(ctx, u.account())
 }
 
+// asRead guards what writes an account's keys of the directory again, which also hold the name.
+func asRead(u user) bson.D {
+	return append(unchanged(u), bson.E{Key: "name", Value: u.Name})
+}
+
 // enable lets an account in again.
 func (a accounts) enable(ctx context.Context, u user, l bus.Letter) error {
+	guard := asRead(u)
 	u.Disabled = false
 	set := append(bson.D{{Key: "disabled", Value: false}}, u.indexed()...)
-	_, err := a.users.Apply(ctx, u.ID, store.Change{Update: bson.D{{Key: "$set", Value: append(set, store.Put(l)...)}}})
+	done, err := a.users.Update(ctx, u.ID, store.Change{Guard: guard, Update: bson.D{{Key: "$set", Value: append(set, store.Put(l)...)}}})
+	if err == nil && !done {
+		err = errMeanwhile
+	}
 	if err == nil && u.reachable() {
 		err = a.count(ctx, u.account())
 	}
