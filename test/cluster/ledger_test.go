@@ -227,8 +227,14 @@ type record struct {
 	ID        string `bson:"_id"`
 	User      string `bson:"user"`
 	State     string `bson:"state"`
+	Reason    string `bson:"reason"`
+	Closed    string `bson:"closed"`
+	Settled   bool   `bson:"settled"`
 	Attempts  int    `bson:"attempts"`
 	Ambiguous int    `bson:"ambiguous"`
+
+	CreatedAt time.Time `bson:"created_at"`
+	EndedAt   time.Time `bson:"ended_at"`
 }
 
 // prove holds the ledger against the audit log, the store, the telephones and the gateways. The bound of texts is exact: it
@@ -282,6 +288,15 @@ func (c *crowd) prove(tb testing.TB) {
 	for _, r := range records {
 		byID[r.ID] = r
 		byUser[r.User] = append(byUser[r.User], r)
+	}
+	for who := range l.everybody() {
+		if l.asked[who]-short(l.unsure[who], 0) <= len(of[who]) {
+			continue
+		}
+		tb.Logf("%s was told of %d challenges; the log has the ends of %v; the store:", who, l.asked[who], of[who])
+		for _, r := range byUser[who] {
+			tb.Logf("  %+v", r)
+		}
 	}
 	challenges, texts, more := 0, 0, 0
 	for who, ids := range of {

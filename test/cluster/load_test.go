@@ -209,6 +209,11 @@ func (s *signIn) do() (done bool) {
 		s.ledger.complain("I5", "%s is not asked for the second factor: %s", s.p.id(), a)
 		return false
 	}
+	if s.p.phone && now.Delivery == "" {
+		s.rests, s.refused = true, tooSoon // of several texts that were not answered: this sign-in has no challenge yet
+		s.ledger.early()
+		return false
+	}
 	code := ""
 	if s.p.phone {
 		s.told = true
