@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -163,8 +164,13 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	}
 	if o.CredsFile == "" && o.User == "" {
 		// An embedded NATS has put the password beside the key file, for a service that was told of nothing else.
-		if password, err := permit.Password(filepath.Dir(s.KeysetFile), permit.User(name)); err == nil {
+		switch password, err := permit.Password(filepath.Dir(s.KeysetFile), permit.User(name)); {
+		case err == nil:
 			o.User, o.Password = string(name), password
+		case !errors.Is(err, fs.ErrNotExist):
+			svc.cancel()
+			return nil, errors.Join(&config.Error{Problems: []string{"NATS_PASSWORD_FILE: it is not set, and the one beside KEYSET_FILE cannot be used: " + err.Error()}},
+				svc.Trace.Close(context.WithoutCancel(ctx)))
 		}
 	}
 	svc.Bus, err = bus.Connect(ctx, o)
@@ -177,7 +183,7 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 		URI: s.MongoDBURI.Reveal(), Database: s.MongoDBName, Name: string(name), Log: svc.Log, Metrics: registerer,
 	})
 	if err != nil {
-		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+		return nil, svc.Abandon(ctx, err)
 	}
 	svc.CheckReady("store", svc.DB.Ready)
 	svc.Outbox = store.NewOutbox(svc.DB, svc.Log, svc.Bus.Send)
@@ -185,6 +191,13 @@ func Open(ctx context.Context, name contract.Service, env Env, s Settings) (*Ser
 	svc.Go(func(ctx context.Context) { svc.Outbox.Run(ctx, sweepEvery, sweepGrace) })
 	svc.followKeys()
 	return svc, nil
+}
+
+// Abandon stops a service whose start failed, within [StopTimeout], and returns why it failed and what went wrong on the way out.
+func (s *Service) Abandon(ctx context.Context, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopTimeout)
+	defer cancel()
+	return errors.Join(why, s.Stop(ctx))
 }
 
 // Registerer is where this service's metrics go: every one carries its name.

@@ -128,10 +128,8 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	defer func() {
 		if err != nil {
-			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
-			defer cancel()
 			_ = listener.Close()
-			err = errors.Join(err, svc.Stop(bound))
+			err = svc.Abandon(ctx, err)
 		}
 	}()
 	g := &gateway{
@@ -206,8 +204,16 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	docs := web.NewDocs(g.api.OpenAPI())
 	g.docs.Store(&docs)
 	lines := newListening(listener)
+	var ended atomic.Bool
+	svc.CheckReady("listener", func(context.Context) error {
+		if ended.Load() {
+			return errors.New("nobody takes connections any more; only a restart helps")
+		}
+		return nil
+	})
 	go func() {
 		if err := app.Listener(lines); err != nil {
+			ended.Store(true)
 			svc.Log.Error("listener ended", slog.Any("error", err))
 		}
 	}()

@@ -44,15 +44,15 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	if err := svc.Reseal(ctx, keptSealed()); err != nil {
-		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+		return nil, svc.Abandon(ctx, err)
 	}
 	log, err := OpenAudit(ctx, svc.DB, svc.Keys)
 	if err != nil {
-		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+		return nil, svc.Abandon(ctx, err)
 	}
 	p := &policy{state: newState(svc.DB, svc.Outbox), log: log, tallies: newTallies(svc.DB), clock: svc.Clock, metrics: newMetrics(svc.Registerer())}
 	if err := errors.Join(p.answer(svc.Bus), p.consume(ctx, svc.Bus)); err != nil {
-		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
+		return nil, svc.Abandon(ctx, err)
 	}
 	return svc, nil
 }

@@ -130,9 +130,7 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 		return nil, err
 	}
 	if err := serve(ctx, svc, s, sender); err != nil {
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
-		defer cancel()
-		return nil, errors.Join(fmt.Errorf("%s: %w", contract.SMSDispatcher, err), svc.Stop(bound))
+		return nil, svc.Abandon(ctx, fmt.Errorf("%s: %w", contract.SMSDispatcher, err))
 	}
 	return svc, nil
 }

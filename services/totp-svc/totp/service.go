@@ -56,9 +56,7 @@ func start(ctx context.Context, env service.Env) (*server, error) {
 	s := &server{svc: svc, state: newState(svc.DB), metrics: newMetrics(svc.Registerer())}
 	s.office = &Office{state: s.state, outbox: svc.Outbox, clock: svc.Clock, relay: svc.Outbox.Relay}
 	if err := s.serve(ctx); err != nil {
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), service.StopTimeout)
-		defer cancel()
-		return nil, errors.Join(err, svc.Stop(bound))
+		return nil, svc.Abandon(ctx, err)
 	}
 	return s, nil
 }
