@@ -271,8 +271,7 @@ func deadLetter(m *jetstream.RawStreamMsg) DeadLetter {
 		Sequence: m.Sequence, Service: contract.Service(strings.TrimPrefix(m.Subject, contract.DeadSubject(""))),
 		Subject: m.Header.Get(headerDeadSubject), Reason: m.Header.Get(headerDeadReason),
 		Deliveries: m.Header.Get(headerDeadCount), Request: m.Header.Get(contract.HeaderRequestID), At: m.Time,
-		// A letter of an older version has no id: its own place is one.
-		ID:   cmp.Or(m.Header.Get(contract.HeaderEventID), fmt.Sprintf("%s-%d", contract.StreamDead, m.Sequence)),
+		ID:   m.Header.Get(contract.HeaderEventID),
 		Data: m.Data, Size: len(m.Data), version: m.Header.Get(contract.HeaderVersion),
 	}
 	if size, err := strconv.Atoi(m.Header.Get(headerDeadSize)); err == nil {

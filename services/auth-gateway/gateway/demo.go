@@ -112,7 +112,7 @@ func seedDemo(ctx context.Context, svc *service.Service) error {
 		}
 	}
 	err = a.portals.Insert(ctx, portal{
-		ID: DemoPortal, Directory: directoryForm, Name: "Northwind Portal", Accent: "#1f5fd0", SupportEmail: "support@northwind.test",
+		ID: DemoPortal, Name: "Northwind Portal", Accent: "#1f5fd0", SupportEmail: "support@northwind.test",
 		HelpText: "Call the Northwind service desk on weekdays from 8 to 18.", StandIn: true,
 	})
 	if err != nil && !errors.Is(err, store.ErrExists) {

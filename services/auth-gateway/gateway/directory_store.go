@@ -81,22 +81,3 @@ func (a accounts) companies(ctx context.Context, portalID, begin, after string, 
 	}
 	return a.organizations.Query(ctx, bson.D{{Key: "portal", Value: portalID}, {Key: "key", Value: keys}}, bson.D{{Key: "key", Value: 1}}, limit)
 }
-
-// refile gives an account from before the directory what it is found by, and tells whether it had to.
-func (a accounts) refile(ctx context.Context, u user) (bool, error) {
-	if u.Population != "" {
-		return false, nil
-	}
-	return a.users.Update(ctx, u.ID, store.Change{
-		Guard: bson.D{{Key: "population", Value: bson.D{{Key: "$exists", Value: false}}}},
-		Update: bson.D{{Key: "$set", Value: append(u.indexed(), bson.D{
-			{Key: "signed_in", Value: u.SignedIn}, {Key: "mirror", Value: u.Mirror},
-		}...)}},
-	})
-}
-
-// refiled notes that all accounts of a portal have the present form.
-func (a accounts) refiled(ctx context.Context, portalID string) error {
-	_, err := a.portals.Update(ctx, portalID, store.Change{Update: bson.D{{Key: "$set", Value: bson.D{{Key: "directory", Value: directoryForm}}}}})
-	return err
-}

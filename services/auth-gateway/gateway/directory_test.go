@@ -294,36 +294,3 @@ func TestOneAddressIsOneAccountWhateverCrashes(t *testing.T) {
 		t.Errorf("somebody else gave the address up: %v", err)
 	}
 }
-
-func TestAccountsFromBeforeTheDirectoryAreTakenIn(t *testing.T) {
-	w := servicetest.New(t)
-	a := directoryOf(t, w)
-	// As the first version wrote them.
-	type early struct {
-		ID     string            `bson:"_id"`
-		Portal string            `bson:"portal"`
-		User   string            `bson:"user"`
-		Email  string            `bson:"email"`
-		Name   string            `bson:"name"`
-		Kind   contract.Audience `bson:"audience"`
-	}
-	old := store.Of[early](w.DB(contract.AuthGateway), usersCollection)
-	if err := old.Insert(t.Context(), early{"p/U", "p", "U", "u@x.test", "Una Old", contract.Internal}); err != nil {
-		t.Fatal(err)
-	}
-	u, err := a.byID(t.Context(), contract.Account{Portal: "p", User: "U"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []bool{true, false} {
-		if done, err := a.refile(t.Context(), u); err != nil || done != want {
-			t.Fatalf("refiled: %t, %v; want %t", done, err, want)
-		}
-	}
-	for _, l := range []listing{{}, {Query: "old"}, {Standing: standingNever}, {Standing: "not_enrolled", Audience: contract.Internal}} {
-		l.Limit = 10
-		if got := walk(t, a, testSight(w.Clock.Now()), l, nil); !slices.Equal(got, []string{"u@x.test"}) {
-			t.Errorf("%+v shows %q", l, got)
-		}
-	}
-}

@@ -121,7 +121,7 @@ func (o *Office) CreatePortal(ctx context.Context, p NewPortal) (contract.AuditR
 		return entry, err
 	}
 	err = o.accounts.portals.Insert(ctx, portal{
-		ID: p.ID, Directory: directoryForm, Name: strings.TrimSpace(p.Name), PublicURL: strings.TrimSuffix(p.PublicURL, "/"), SupportEmail: p.SupportEmail, Accent: p.Accent,
+		ID: p.ID, Name: strings.TrimSpace(p.Name), PublicURL: strings.TrimSuffix(p.PublicURL, "/"), SupportEmail: p.SupportEmail, Accent: p.Accent,
 		Outbox: map[string]bus.Letter{letter.ID: letter},
 	})
 	if errors.Is(err, store.ErrExists) {

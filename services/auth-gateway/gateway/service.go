@@ -196,7 +196,6 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	svc.Go(arrivals.run)
 	svc.Go(guesses.chores.run)
 	svc.Go(guesses.sweep)
-	svc.Go(g.desk.catchUp)
 	app := g.newApp()
 	g.api = newAPI(app)
 	g.routeAPI(app, g.api)

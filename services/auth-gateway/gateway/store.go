@@ -39,8 +39,6 @@ type portal struct {
 	AdminCount int             `bson:"admin_count"`
 	// HashForms are those of imported password hashes, each with a dummy of its cost.
 	HashForms map[string]string `bson:"hash_forms,omitempty"`
-	// Directory is which form of the directory all accounts have: see [desk.catchUp].
-	Directory int `bson:"directory,omitempty"`
 
 	Outbox map[string]bus.Letter `bson:"outbox,omitempty"`
 }

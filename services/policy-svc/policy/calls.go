@@ -106,8 +106,6 @@ func (p *policy) reset(ctx context.Context, req contract.ResetRequest) (contract
 		return contract.Empty{}, invalid("reason", "is longer than 500 characters")
 	}
 	switch req.Cause {
-	case "": // of a message from before there were causes
-		req.Cause = contract.ResetByAdmin
 	case contract.ResetByAdmin, contract.ResetByRecovery, contract.ResetByRemoval, contract.ResetByOperator:
 	default:
 		return contract.Empty{}, invalid("cause", "is none of the four")

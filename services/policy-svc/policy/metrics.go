@@ -38,7 +38,7 @@ func (p *policy) countReset(ctx context.Context, f contract.ResetFact) error {
 
 // resetterOf is who made a reset.
 func resetterOf(f contract.ResetFact) resetBy {
-	switch f.Cause { //nolint:exhaustive // the rest is an admin's, or of a message from before there were causes
+	switch f.Cause { //nolint:exhaustive // the rest is an admin's
 	case contract.ResetByRecovery:
 		return byRecovery
 	case contract.ResetByRemoval:

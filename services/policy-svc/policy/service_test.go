@@ -654,7 +654,7 @@ func TestInvalidRequests(t *testing.T) {
 		return err
 	}
 	reset := func(change func(*contract.ResetRequest)) error {
-		req := contract.ResetRequest{Account: dana, Reset: "rs1", Actor: "u9"}
+		req := contract.ResetRequest{Account: dana, Reset: "rs1", Actor: "u9", Cause: contract.ResetByAdmin}
 		change(&req)
 		_, err := request(t.Context(), f.gateway, contract.PolicyReset, req)
 		return err

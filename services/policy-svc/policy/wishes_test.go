@@ -178,14 +178,12 @@ func TestB29ResetIsRememberedUntilEnrolled(t *testing.T) {
 	for i, row := range []struct {
 		cause  contract.ResetCause
 		actor  string
-		want   contract.ResetCause
 		action contract.AuditAction
 	}{
-		{contract.ResetByAdmin, "u9", contract.ResetByAdmin, contract.AuditEnrolmentReset},
-		{"", "u9", contract.ResetByAdmin, contract.AuditEnrolmentReset},
-		{contract.ResetByRecovery, "recovery", contract.ResetByRecovery, contract.AuditEnrolmentReset},
-		{contract.ResetByRemoval, dana.User, contract.ResetByRemoval, contract.AuditEnrolmentRemoved},
-		{contract.ResetByOperator, "operator:root", contract.ResetByOperator, contract.AuditEnrolmentReset},
+		{contract.ResetByAdmin, "u9", contract.AuditEnrolmentReset},
+		{contract.ResetByRecovery, "recovery", contract.AuditEnrolmentReset},
+		{contract.ResetByRemoval, dana.User, contract.AuditEnrolmentRemoved},
+		{contract.ResetByOperator, "operator:root", contract.AuditEnrolmentReset},
 	} {
 		f.enrol(staff, fmt.Sprintf("en%d", i))
 		if d := f.decide(staff); d.Reset != nil {
@@ -197,12 +195,12 @@ func TestB29ResetIsRememberedUntilEnrolled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &contract.ResetNote{At: f.world.Clock.Now(), Cause: row.want}
+		want := &contract.ResetNote{At: f.world.Clock.Now(), Cause: row.cause}
 		if diff := cmp.Diff(want, f.decide(staff).Reset); diff != "" {
 			t.Error(diff)
 		}
 		l := f.has(row.action, dana.User)
-		if l.Actor != row.actor || l.Reason != "because" || l.Detail["cause"] != string(row.want) || l.Detail["reset"] != reset {
+		if l.Actor != row.actor || l.Reason != "because" || l.Detail["cause"] != string(row.cause) || l.Detail["reset"] != reset {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -355,7 +353,7 @@ func TestNothingIsAcknowledgedUnaudited(t *testing.T) {
 			return err
 		},
 		contract.AuditEnrolmentReset: func() error {
-			_, err := bus.Request(t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: contract.Account{Portal: portal, User: "u4"}, Reset: "rs1", Actor: "u9"})
+			_, err := bus.Request(t.Context(), f.gateway, contract.PolicyReset, contract.ResetRequest{Account: contract.Account{Portal: portal, User: "u4"}, Reset: "rs1", Actor: "u9", Cause: contract.ResetByAdmin})
 			return err
 		},
 		contract.AuditUserCreated: func() error {

@@ -86,22 +86,13 @@ func recoveryHash(who contract.Account, set, code string) string {
 	return hex.EncodeToString(argon2.IDKey([]byte(code), salt, recoveryPasses, recoveryMemoryKiB, 1, sha256.Size))
 }
 
-// earlierRecoveryHash is what earlier versions kept. Codes of that time stay good until they are used or replaced.
-func earlierRecoveryHash(who contract.Account, set, code string) string {
-	return hex.EncodeToString(digest(who.Portal, who.User, set, code))
-}
-
 // holds returns the name under which the set keeps a code, if it has it.
 func (d recoverySet) holds(who contract.Account, code string) (hash string, ok bool) {
 	if d.Set == "" {
 		return "", false
 	}
-	for _, of := range []func(contract.Account, string, string) string{recoveryHash, earlierRecoveryHash} {
-		if hash = of(who, d.Set, code); d.Codes[hash] == d.Set {
-			return hash, true
-		}
-	}
-	return "", false
+	hash = recoveryHash(who, d.Set, code)
+	return hash, d.Codes[hash] == d.Set
 }
 
 // digest is one hash of several parts, each of which ends where its length says.

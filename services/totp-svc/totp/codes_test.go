@@ -71,25 +71,23 @@ func FuzzCanonicalRecoveryCode(f *testing.F) {
 
 func TestAHashBelongsToOneSetOfOnePerson(t *testing.T) {
 	who := contract.Account{Portal: "p", User: "u"}
-	for version, of := range map[string]func(contract.Account, string, string) string{"present": recoveryHash, "earlier": earlierRecoveryHash} {
-		h := of(who, "s", "c")
-		if len(h) != 64 || strings.Contains(h, ".") {
-			t.Fatalf("%s: %q is not fit for a field's name", version, h)
-		}
-		for name, other := range map[string]string{
-			"another user": of(contract.Account{Portal: "p", User: "v"}, "s", "c"),
-			"shifted":      of(contract.Account{Portal: "pu", User: ""}, "s", "c"),
-			"another set":  of(who, "t", "c"),
-			"another code": of(who, "s", "d"),
-		} {
-			if other == h {
-				t.Errorf("%s: %s has the same hash", version, name)
-			}
+	h := recoveryHash(who, "s", "c")
+	if len(h) != 64 || strings.Contains(h, ".") {
+		t.Fatalf("%q is not fit for a field's name", h)
+	}
+	for name, other := range map[string]string{
+		"another user": recoveryHash(contract.Account{Portal: "p", User: "v"}, "s", "c"),
+		"shifted":      recoveryHash(contract.Account{Portal: "pu", User: ""}, "s", "c"),
+		"another set":  recoveryHash(who, "t", "c"),
+		"another code": recoveryHash(who, "s", "d"),
+	} {
+		if other == h {
+			t.Errorf("%s has the same hash", name)
 		}
 	}
 }
 
-// What is kept of a recovery code costs something to guess, and codes that an earlier version kept stay good.
+// What is kept of a recovery code costs something to guess.
 func TestARecoveryCodeIsKeptAsAPasswordIs(t *testing.T) {
 	who := contract.Account{Portal: "p", User: "u"}
 	const code, other = "0123456789ABCDEF", "ZYXWVTSRQPNMKJHG"
@@ -97,18 +95,17 @@ func TestARecoveryCodeIsKeptAsAPasswordIs(t *testing.T) {
 	if want := hex.EncodeToString(argon2.IDKey([]byte(code), salt[:], 1, 1024, 1, 32)); recoveryHash(who, "s", code) != want {
 		t.Errorf("kept as %s, want %s", recoveryHash(who, "s", code), want)
 	}
-	for _, hash := range []string{recoveryHash(who, "s", code), earlierRecoveryHash(who, "s", code)} {
-		set := recoverySet{Set: "s", Codes: map[string]string{hash: "s"}}
-		if got, ok := set.holds(who, code); !ok || got != hash {
-			t.Errorf("a code that is kept is not found: %q, %v", got, ok)
-		}
-		if _, ok := set.holds(who, other); ok {
-			t.Error("another code is found")
-		}
-		set.Set = "t" // codes of another set, such as of before
-		if _, ok := set.holds(who, code); ok {
-			t.Error("a code of another set is found")
-		}
+	hash := recoveryHash(who, "s", code)
+	set := recoverySet{Set: "s", Codes: map[string]string{hash: "s"}}
+	if got, ok := set.holds(who, code); !ok || got != hash {
+		t.Errorf("a code that is kept is not found: %q, %v", got, ok)
+	}
+	if _, ok := set.holds(who, other); ok {
+		t.Error("another code is found")
+	}
+	set.Set = "t" // codes of another set, such as of before
+	if _, ok := set.holds(who, code); ok {
+		t.Error("a code of another set is found")
 	}
 	if _, ok := (recoverySet{Codes: map[string]string{}}).holds(who, code); ok {
 		t.Error("who has no codes has this one")
