@@ -53,6 +53,7 @@ func TestSignInsWhileTheClusterFails(t *testing.T) {
 			stop()
 		}
 	}()
+	t.Run("all-are-restarted", c.restarted)
 	for _, r := range rounds(h) {
 		t.Run(strings.ReplaceAll(r.name, " ", "-"), func(t *testing.T) { c.round(t, r) })
 	}
@@ -110,6 +111,33 @@ func rounds(h *house) []round {
 			h.ring.nodes[2].process.Continue()
 		}},
 	)
+}
+
+// restarted restarts every server in order, as a new version is rolled out: one after the other, each when the cluster is
+// whole. Whoever tries a request once more that was answered 503, when the answer says so, notices nothing.
+func (c *crowd) restarted(t *testing.T) {
+	c.h.ring.awaitWhole(t, time.Minute)
+	c.patient.Store(true)
+	defer c.patient.Store(false)
+	began := time.Now()
+	var took []string
+	for _, n := range c.h.ring.nodes {
+		stopped := n.process.Terminate()
+		n.start()
+		c.h.ring.awaitWhole(t, time.Minute)
+		took = append(took, stopped.Round(10*time.Millisecond).String())
+	}
+	pass(t, 2*time.Second)
+	over := time.Now()
+	pass(t, aText) // whoever began by then is through
+	all := c.ledger.between(began, over)
+	t.Logf("every server restarted in %v, stopped in %s\n  sign-ins          %s\n  requests tried again, once each %d", over.Sub(began).Round(100*time.Millisecond), strings.Join(took, ", "), summary(all), c.again.Load())
+	for _, s := range all {
+		if s.Refused == unavailable {
+			t.Errorf("a sign-in of %v was refused, though its request was tried once more", s.At.Format("15:04:05.000"))
+		}
+	}
+	c.h.ready(t)
 }
 
 // round plays one fault, and fails the test unless all is well again in time, by itself.

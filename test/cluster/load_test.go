@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,9 @@ type crowd struct {
 	texted   chan *person
 	turn     atomic.Int64
 	busy     sync.WaitGroup
+	// patient people try a request once more that was answered 503; again counts how often.
+	patient atomic.Bool
+	again   atomic.Int64
 }
 
 // newCrowd enrols the staff.
@@ -289,6 +293,15 @@ func (s *signIn) replay(code string) {
 // post asks; false means that nobody could answer, which is said as it must be.
 func (s *signIn) post(path, token string, body, into any) (sut.Answer, bool) {
 	a, err := s.at.Try(context.Background(), "POST", path, token, body)
+	if err == nil && a.Status == http.StatusServiceUnavailable && s.patient.Load() {
+		wait, _ := strconv.Atoi(a.Header.Get("Retry-After"))
+		select {
+		case <-time.After(time.Duration(wait) * time.Second):
+		case <-s.h.tb.Context().Done():
+		}
+		s.again.Add(1)
+		a, err = s.at.Try(context.Background(), "POST", path, token, body)
+	}
 	if err != nil {
 		s.ledger.complain("gateway", "%s %s: %v", s.p.id(), path, err)
 		s.refused = unavailable
