@@ -68,8 +68,8 @@ func (c *crowd) fullDisks(t *testing.T) {
 		n.start()
 	}
 	again, ok := c.well(t, healed)
-	if !ok {
-		t.Errorf("the servers are back: sign-ins do not go well again within %v", backWithin)
+	if !ok || again.back > healedWithin {
+		t.Errorf("the servers are back: sign-ins do not go well again within %v", healedWithin)
 	}
 	c.h.ready(t)
 	r.awaitWhole(t, time.Minute)
