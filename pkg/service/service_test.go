@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,6 @@ import (
 	"time"
 
 	"sallyport/pkg/bus"
-	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/embedded"
 	"sallyport/pkg/secret"
@@ -38,7 +38,7 @@ type settings struct {
 func (s *settings) Validate() []string { return s.Problems() }
 
 func start(ctx context.Context, env service.Env) (*service.Service, error) {
-	s, err := config.Load[settings](env.Vars)
+	s, err := service.Load[settings](contract.Policy, env.Vars)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ const asProcess = "SALLYPORT_TEST_AS_PROCESS"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProcess) != "" {
-		os.Exit(service.Main[settings]("test-svc", start))
+		os.Exit(service.Main[settings](contract.Policy, start))
 	}
 	os.Exit(m.Run())
 }
@@ -97,6 +97,8 @@ func TestExitStatus(t *testing.T) {
 		{"arguments", good, []string{"up"}, 2, []string{"no arguments"}},
 		{"nothing set", nil, nil, 2, []string{"NATS_URL", "MONGODB_URI", "KEYSET_FILE", "COLOUR"}},
 		{"everything wrong", with("NATS_REPLICAS", "2", "LOG_LEVEL", "LOUD", "START_TIMEOUT", "soon", "COLOUR", "", "NATS_USER", "a", "NATS_CREDS_FILE", "b"), nil, 2, []string{"NATS_REPLICAS", "LOG_LEVEL", "START_TIMEOUT", "COLOUR", "NATS_CREDS_FILE"}},
+		{"addresses and files that are none", with("NATS_URL", "hunter2", "MONGODB_URI", "hunter2", "OPS_ADDR", "nonsense", "NATS_USER", "", "NATS_CREDS_FILE", "/nowhere/creds", "KEYSET_FILE", "/nowhere/keys", "COLOUR", ""), nil, 2, []string{"NATS_URL:", "MONGODB_URI:", "OPS_ADDR:", "NATS_CREDS_FILE: open /nowhere/creds", "KEYSET_FILE:", "/nowhere/keys", "COLOUR:"}},
+		{"key file of another", with("KEYSET_FILE", w.Env(contract.TOTP, nil).Vars["KEYSET_FILE"]), nil, 2, []string{"KEYSET_FILE:", "belongs to totp-svc"}},
 		{"no key file", with("KEYSET_FILE", "/nowhere/keys"), nil, 2, []string{"KEYSET_FILE", "/nowhere/keys"}},
 		{"ops listener taken", with("OPS_ADDR", busy.Addr().String()), nil, 1, []string{busy.Addr().String()}},
 		{"no NATS", with("NATS_URL", "nats://eve:hunter2@127.0.0.1:1"), nil, 1, []string{"NATS at", "127.0.0.1:1"}},
@@ -146,6 +148,56 @@ func TestProcessStopsOnSignal(t *testing.T) {
 		if err := cmd.Wait(); err != nil || time.Since(begin) > 5*time.Second {
 			t.Errorf("%v: %v after %v\n%s", sig, err, time.Since(begin), out)
 		}
+	}
+}
+
+// Help is asked for, and so it is what the process says; what is wrong with flags is a fault.
+func TestHelpIsOutput(t *testing.T) {
+	for flag, to := range map[string]string{"--help": "output", "--verbose": "errors"} {
+		cmd, _ := process(t, nil, flag)
+		said := map[string]*bytes.Buffer{"output": {}, "errors": {}}
+		cmd.Stdout, cmd.Stderr = said["output"], said["errors"]
+		_ = cmd.Run() // TestExitStatus has its status
+		for where, text := range said {
+			if strings.Contains(text.String(), "NATS_URL") != (where == to) {
+				t.Errorf("%s: %s:\n%s", flag, where, text)
+			}
+		}
+	}
+}
+
+// Whoever wants to be told (systemd, Type=notify) hears when the service is ready, and when it begins to stop.
+func TestNotify(t *testing.T) {
+	w := servicetest.New(t)
+	path := filepath.Join(t.TempDir(), "notify")
+	hear, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hear.Close() })
+	expect := func(want string) {
+		t.Helper()
+		raw := make([]byte, 100)
+		_ = hear.SetReadDeadline(time.Now().Add(20 * time.Second))
+		n, err := hear.Read(raw)
+		if err != nil || string(raw[:n]) != want {
+			t.Fatalf("heard %q, %v; want %s", raw[:n], err, want)
+		}
+	}
+	cmd, out := process(t, w.Env(contract.Policy, map[string]string{"COLOUR": "red", "NOTIFY_SOCKET": path}).Vars)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	expect("READY=1")
+	if !strings.Contains(out.String(), `"msg":"ready"`) {
+		t.Errorf("it is ready before it is:\n%s", out)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	expect("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
@@ -389,7 +441,7 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 		"NATS at nats://127.0.0.1:1":       {map[string]string{"NATS_URL": "nats://127.0.0.1:1"}},
 		"document store at [127.0.0.1:2]":  {map[string]string{"MONGODB_URI": "mongodb://127.0.0.1:2"}},
 		"KEYSET_FILE":                      {map[string]string{"KEYSET_FILE": t.TempDir() + "/none"}},
-		"document store: the URI is not a": {map[string]string{"MONGODB_URI": "hunter2"}},
+		"MONGODB_URI":                      {map[string]string{"MONGODB_URI": "hunter2"}},
 	} {
 		row.vars["COLOUR"], row.vars["START_TIMEOUT"] = "red", "300ms"
 		_, err := start(t.Context(), w.Env(contract.Policy, row.vars))
@@ -408,6 +460,9 @@ func TestProblems(t *testing.T) {
 		"NATS_REPLICAS":   func(s *service.Settings) { s.NATSReplicas = 4 },
 		"START_TIMEOUT":   func(s *service.Settings) { s.StartTimeout = 0 },
 		"NATS_CREDS_FILE": func(s *service.Settings) { s.NATSCredsFile, s.NATSUser = "a", "b" },
+		"NATS_URL":        func(s *service.Settings) { s.NATSURL = "nats://127.0.0.1:4222,garbage" },
+		"MONGODB_URI":     func(s *service.Settings) { s.MongoDBURI = secret.New("127.0.0.1:27017") },
+		"OPS_ADDR":        func(s *service.Settings) { s.OpsAddr = "127.0.0.1:99999" },
 	} {
 		s := good
 		change(&s)
