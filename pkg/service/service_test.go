@@ -438,10 +438,10 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 func TestOpenNamesWhatIsMissing(t *testing.T) {
 	w := servicetest.New(t)
 	for name, row := range map[string]struct{ vars map[string]string }{
-		"NATS at nats://127.0.0.1:1":       {map[string]string{"NATS_URL": "nats://127.0.0.1:1"}},
-		"document store at [127.0.0.1:2]":  {map[string]string{"MONGODB_URI": "mongodb://127.0.0.1:2"}},
-		"KEYSET_FILE":                      {map[string]string{"KEYSET_FILE": t.TempDir() + "/none"}},
-		"MONGODB_URI":                      {map[string]string{"MONGODB_URI": "hunter2"}},
+		"NATS at nats://127.0.0.1:1":      {map[string]string{"NATS_URL": "nats://127.0.0.1:1"}},
+		"document store at [127.0.0.1:2]": {map[string]string{"MONGODB_URI": "mongodb://127.0.0.1:2"}},
+		"KEYSET_FILE":                     {map[string]string{"KEYSET_FILE": t.TempDir() + "/none"}},
+		"MONGODB_URI":                     {map[string]string{"MONGODB_URI": "hunter2"}},
 	} {
 		row.vars["COLOUR"], row.vars["START_TIMEOUT"] = "red", "300ms"
 		_, err := start(t.Context(), w.Env(contract.Policy, row.vars))
