@@ -58,7 +58,7 @@ func TestImagesSayWhatTheyWereBuiltFrom(t *testing.T) {
 		t.Fatal("the build is told nothing")
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "totp-svc")
+	binary := filepath.Join(t.TempDir(), "totp-svc")
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", strings.NewReplacer("${VERSION}", "1.2.3", "${REVISION}", "abc123").Replace(flags[1]), "-o", binary, "./services/totp-svc")
 	cmd.Dir, cmd.Env = at(t), append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -63,3 +63,19 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Everything in one process is four services with one environment: what is wrong for any of them is said in one go, once.
+func TestAllThatIsWrongIsSaidAtOnceOfOneProcess(t *testing.T) {
+	addrs := sut.FreeAddrs(t, 5)
+	p := sut.Run(t, "sallyport", map[string]string{
+		"PUBLIC_URL": "garbage", "SMS_WORKERS": "0", "NATS_REPLICAS": "2", "AWS_ENDPOINT_URL_SNS": "garbage", "AWS_REGION": "us-east-1",
+	}, "up", "--data="+t.TempDir(), "--listen="+addrs[0], "--ops="+addrs[1], "--sandbox="+addrs[2], "--nats="+addrs[3], "--store="+addrs[4])
+	if status := p.Exit(20 * time.Second); status != 2 {
+		t.Errorf("status %d", status)
+	}
+	for _, k := range []string{"PUBLIC_URL", "SMS_WORKERS", "NATS_REPLICAS", "AWS_ENDPOINT_URL_SNS"} {
+		if strings.Count(p.Output(), "\n  "+k+": ") != 1 {
+			t.Errorf("it does not name %s, once:\n%s", k, p.Output())
+		}
+	}
+}
