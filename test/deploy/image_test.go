@@ -78,8 +78,8 @@ func TestImagesSayWhatTheyWereBuiltFrom(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		defer resp.Body.Close() //nolint:errcheck // it was read
 		raw, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it was read
 		said = string(raw)
 		return strings.Contains(said, "sallyport_build_info{")
 	})
