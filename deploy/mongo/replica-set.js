@@ -9,12 +9,23 @@ const hosts = process.env.MONGODB_HOSTS.split(",");
 const password = require("fs").readFileSync(`${home}/admin.password`, "utf8").trim();
 const options = `authSource=admin&tls=true&tlsCAFile=${encodeURIComponent(`${home}/ca.pem`)}`;
 
-db = connect(`mongodb://admin:${password}@${hosts[0]}/admin?directConnection=true&${options}`);
-try {
-  db.adminCommand({ replSetGetStatus: 1 });
-} catch (e) {
-  if (e.codeName !== "NotYetInitialized") throw e;
-  db.adminCommand({ replSetInitiate: { _id: "sallyport", members: hosts.map((host, n) => ({ _id: n, host })) } });
+// A member that has just started may refuse us for some seconds: it is not there yet, does not know the administrator yet, or
+// does not reach the others. What is still so after a minute is wrong.
+const patience = Date.now() + 60000;
+for (let made = false; !made; ) {
+  try {
+    db = connect(`mongodb://admin:${password}@${hosts[0]}/admin?directConnection=true&serverSelectionTimeoutMS=5000&${options}`);
+    try {
+      db.adminCommand({ replSetGetStatus: 1 });
+    } catch (e) {
+      if (e.codeName !== "NotYetInitialized") throw e;
+      db.adminCommand({ replSetInitiate: { _id: "sallyport", members: hosts.map((host, n) => ({ _id: n, host })) } });
+    }
+    made = true;
+  } catch (e) {
+    if (Date.now() > patience) throw e;
+    sleep(1000);
+  }
 }
 
 // The members elect; who was elected makes the users.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"reflect"
 	"slices"
@@ -104,7 +105,7 @@ func plain(t reflect.Type) string {
 		return "log level: DEBUG, INFO, WARN or ERROR"
 	}
 	switch t.Kind() { //nolint:exhaustive // every other kind goes by its name
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int64, reflect.Uint32:
 		if t.Name() == "Duration" {
 			return "duration such as 30s"
 		}
@@ -135,6 +136,18 @@ func Help[T any](w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w, "\nEach X may be given as X_FILE: the path of a file that holds the value.")
 	return err
+}
+
+// ListenAddr returns what is wrong with the address of a listener, or nil. Whether it is free shows when it is opened.
+func ListenAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" {
+		return errors.New("must be host:port, such as 127.0.0.1:8080")
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q is not a port: 0 to 65535", port)
+	}
+	return nil
 }
 
 // Environ returns the process's environment as a map.

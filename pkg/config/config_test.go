@@ -74,3 +74,16 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 		}
 	}
 }
+
+func TestListenAddr(t *testing.T) {
+	for _, good := range []string{"127.0.0.1:8080", ":9090", "[::1]:0", "localhost:65535"} {
+		if err := ListenAddr(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "8080", "nonsense", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:-1", "::1:80", "127.0.0.1:no-such-port"} {
+		if err := ListenAddr(bad); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -57,37 +58,12 @@ const readWithin = 20 * time.Second
 // file, of another service or of none, or that holds anything but enabled, random 256-bit AEAD keys: there is no default
 // key.
 func read(ctx context.Context, path string, service contract.Service) (*content, error) {
-	if path == "" {
-		return nil, errors.New("no key file is named")
-	}
-	info, err := os.Stat(path)
+	f, info, err := open(path, service)
 	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("key file %s: everybody may read it (mode %04o); make it 0600", path, info.Mode().Perm())
-	}
-	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	var f keyFile
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return nil, fmt.Errorf("key file %s: not a key file", path)
-	}
-	switch f.Service {
-	case service:
-	case "":
-		return nil, fmt.Errorf("key file %s names no service; that of %s has \"service\": %q", path, service, service)
-	default:
-		return nil, fmt.Errorf("key file %s belongs to %s, not %s", path, f.Service, service)
+		return nil, err
 	}
 	c := &content{service: service, kms: f.KMS, since: f.Since, sets: make(map[Keyset]*tinkpb.Keyset), info: info}
-	for _, name := range []Keyset{Store, Bus} {
-		raw := f.Store
-		if name == Bus {
-			raw = f.Bus
-		}
+	for name, raw := range f.keysets() {
 		if c.sets[name], err = unwrap(ctx, raw, f.KMS, service, name); err == nil {
 			err = check(c.sets[name])
 		}
@@ -96,6 +72,63 @@ func read(ctx context.Context, path string, service contract.Service) (*content,
 		}
 	}
 	return c, nil
+}
+
+// open reads a key file up to its keysets.
+func open(path string, service contract.Service) (f keyFile, info os.FileInfo, err error) {
+	if path == "" {
+		return f, nil, errors.New("no key file is named")
+	}
+	if info, err = os.Stat(path); err != nil {
+		return f, nil, fmt.Errorf("key file: %w", err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return f, nil, fmt.Errorf("key file %s: everybody may read it (mode %04o); make it 0600", path, info.Mode().Perm())
+	}
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return f, nil, fmt.Errorf("key file: %w", err)
+	}
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return f, nil, fmt.Errorf("key file %s: not a key file", path)
+	}
+	switch f.Service {
+	case service:
+		return f, info, nil
+	case "":
+		return f, nil, fmt.Errorf("key file %s names no service; that of %s has \"service\": %q", path, service, service)
+	default:
+		return f, nil, fmt.Errorf("key file %s belongs to %s, not %s", path, f.Service, service)
+	}
+}
+
+// keysets are both, in their order.
+func (f keyFile) keysets() iter.Seq2[Keyset, json.RawMessage] {
+	return func(yield func(Keyset, json.RawMessage) bool) {
+		_ = yield(Store, f.Store) && yield(Bus, f.Bus)
+	}
+}
+
+// Check returns what is wrong with the key file of a service, or nil, as [Load] would. It asks nobody: of keysets that a key
+// of AWS KMS has wrapped it sees the form alone.
+func Check(path string, service contract.Service) error {
+	f, _, err := open(path, service)
+	if err != nil {
+		return err
+	}
+	if f.KMS == "" {
+		_, err := read(context.Background(), path, service)
+		return err
+	}
+	if err := CheckKMS(f.KMS); err != nil {
+		return fmt.Errorf("key file %s: %w", path, err)
+	}
+	for name, raw := range f.keysets() {
+		if set, err := keyset.NewJSONReader(bytes.NewReader(raw)).ReadEncrypted(); err != nil || len(set.GetEncryptedKeyset()) == 0 {
+			return fmt.Errorf("key file %s: %q: not a Tink keyset that a key of AWS KMS has wrapped", path, name)
+		}
+	}
+	return nil
 }
 
 // unwrap reads a keyset, with the help of AWS KMS where a key of it is named.

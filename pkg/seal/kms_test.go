@@ -158,3 +158,46 @@ func TestCheckKMS(t *testing.T) {
 		}
 	}
 }
+
+// Check sees what Load would refuse, and asks KMS nothing: a file that it has wrapped is judged by its form.
+func TestCheckAsksNobody(t *testing.T) {
+	kms, dir, paths := wrapped(t)
+	before, _ := kms.Asked()
+	if err := seal.Check(paths[contract.TOTP], contract.TOTP); err != nil {
+		t.Error(err)
+	}
+	if err := seal.Check(paths[contract.TOTP], contract.Policy); err == nil || !strings.Contains(err.Error(), "belongs to totp-svc") {
+		t.Errorf("that of another: %v", err)
+	}
+	raw, err := os.ReadFile(paths[contract.TOTP])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string][2]string{
+		"no key of KMS": {kmstest.URI, "aws-kms://nobody"}, "nothing wrapped": {"encryptedKeyset", "other"}, "cut off": {"}", ""},
+	} {
+		broken := filepath.Join(dir, "broken.json")
+		if err := os.WriteFile(broken, []byte(strings.ReplaceAll(string(raw), change[0], change[1])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := seal.Check(broken, contract.TOTP); err == nil || !strings.Contains(err.Error(), broken) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if after, _ := kms.Asked(); len(after) != len(before) {
+		t.Errorf("KMS was asked: %v", after[len(before):])
+	}
+	plain, err := seal.Generate(t.TempDir(), []contract.Service{contract.TOTP}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seal.Check(plain[contract.TOTP], contract.TOTP); err != nil {
+		t.Errorf("in clear: %v", err)
+	}
+	if err := os.Chmod(plain[contract.TOTP], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := seal.Check(plain[contract.TOTP], contract.TOTP); err == nil {
+		t.Error("a file that everybody may read is taken")
+	}
+}

@@ -3,10 +3,11 @@ package service
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/pkg/build"
 )
 
 // readyPatience is how long a scrape waits for the checks of readiness; what has not answered by then is not ready.
@@ -89,41 +90,11 @@ func (r *readiness) ask(checks []check, passed chan<- string) {
 
 // newBuildInfo registers what this binary was built from.
 func newBuildInfo(r prometheus.Registerer) {
-	b := buildOf(debug.ReadBuildInfo())
+	b := build.Read()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sallyport_build_info", Help: "1; the labels say from what this binary was built.",
-		ConstLabels: prometheus.Labels{"version": b.version, "revision": b.revision, "goversion": b.goversion},
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
 	})
 	g.Set(1)
 	r.MustRegister(g)
-}
-
-// build is what a binary was built from.
-type build struct{ version, revision, goversion string }
-
-// buildOf reads it; "unknown" is what the build did not note.
-func buildOf(info *debug.BuildInfo, ok bool) build {
-	b := build{"unknown", "unknown", "unknown"}
-	if !ok {
-		return b
-	}
-	if info.Main.Version != "" {
-		b.version = info.Main.Version
-	}
-	if info.GoVersion != "" {
-		b.goversion = info.GoVersion
-	}
-	changed := ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && s.Value != "":
-			b.revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = "-dirty"
-		}
-	}
-	if b.revision != "unknown" {
-		b.revision += changed
-	}
-	return b
 }

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"testing"
 	"time"
 
@@ -66,17 +65,5 @@ func TestACheckIsReplaced(t *testing.T) {
 	s.CheckReady("store", func(context.Context) error { return errors.New("it is away") })
 	if wrong := s.Ready(t.Context()); len(wrong) != 1 || wrong["store"] != "it is away" {
 		t.Errorf("%v", wrong)
-	}
-}
-
-func TestWhatABinaryWasBuiltFrom(t *testing.T) {
-	info := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}
-	if got, want := buildOf(info, true), (build{"v1.2.3", "abc-dirty", "go1.26.0"}); got != want {
-		t.Errorf("%+v", got)
-	}
-	for _, got := range []build{buildOf(nil, false), buildOf(&debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.modified", Value: "true"}}}, true)} {
-		if want := (build{"unknown", "unknown", "unknown"}); got != want {
-			t.Errorf("%+v", got)
-		}
 	}
 }

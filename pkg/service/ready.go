@@ -22,7 +22,9 @@ func askReady(ctx context.Context, vars map[string]string, w io.Writer) int {
 		_, _ = fmt.Fprintln(w, err)
 		return 1
 	}
-	o, err := config.Load[ops](vars)
+	o, err := config.Load[struct {
+		OpsAddr string `env:"OPS_ADDR" envDefault:"127.0.0.1:9090"`
+	}](vars)
 	if err != nil {
 		return fail(err)
 	}

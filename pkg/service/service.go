@@ -73,11 +73,27 @@ type Settings struct {
 	trace.OTel
 }
 
-// Problems returns what is wrong with the shared settings beyond their types.
+// Common are the settings themselves, of whatever embeds them.
+func (s Settings) Common() Settings { return s }
+
+// Problems returns what is wrong with the shared settings beyond their types, as far as it shows without asking anybody.
 func (s Settings) Problems() []string {
 	out := append(s.TLS().Problems(), s.OTel.Problems()...)
+	say := func(name, value string, check func(string) error) {
+		if value == "" {
+			return // where it is required, that was said
+		}
+		if err := check(value); err != nil {
+			out = append(out, name+": "+err.Error())
+		}
+	}
+	say("NATS_URL", s.NATSURL, bus.CheckURL)
+	say("MONGODB_URI", s.MongoDBURI.Reveal(), store.CheckURI)
+	say("OPS_ADDR", s.OpsAddr, config.ListenAddr)
 	if s.NATSCredsFile != "" && s.NATSUser != "" {
 		out = append(out, "NATS_CREDS_FILE: set it or NATS_USER, not both")
+	} else {
+		say("NATS_CREDS_FILE", s.NATSCredsFile, bus.CheckCreds)
 	}
 	if s.NATSReplicas != 1 && s.NATSReplicas != 3 && s.NATSReplicas != 5 {
 		out = append(out, "NATS_REPLICAS: must be 1, 3 or 5")
@@ -86,6 +102,29 @@ func (s Settings) Problems() []string {
 		out = append(out, "START_TIMEOUT: must be between 0s and 10m")
 	}
 	return out
+}
+
+// Load reads the settings of a service and looks at the key file that they name, so that all that is wrong with either is in
+// one [*config.Error].
+func Load[S interface{ Common() Settings }](name contract.Service, vars map[string]string) (S, error) {
+	s, err := config.Load[S](vars)
+	var wrong *config.Error
+	if err != nil && !errors.As(err, &wrong) {
+		return s, err
+	}
+	file := s.Common().KeysetFile
+	if file == "" {
+		return s, err // it is required, and that was said
+	}
+	if bad := seal.Check(file, name); bad != nil {
+		if wrong == nil {
+			wrong = &config.Error{}
+		}
+		wrong.Problems = append(wrong.Problems, "KEYSET_FILE: "+bad.Error())
+		slices.Sort(wrong.Problems)
+		return s, wrong
+	}
+	return s, err
 }
 
 // Service is a running service: its connections, what must be true for it to be ready, and how it is stopped.

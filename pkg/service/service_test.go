@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"sallyport/pkg/bus"
-	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/embedded"
 	"sallyport/pkg/secret"
@@ -38,7 +37,7 @@ type settings struct {
 func (s *settings) Validate() []string { return s.Problems() }
 
 func start(ctx context.Context, env service.Env) (*service.Service, error) {
-	s, err := config.Load[settings](env.Vars)
+	s, err := service.Load[settings](contract.Policy, env.Vars)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +49,7 @@ const asProcess = "SALLYPORT_TEST_AS_PROCESS"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProcess) != "" {
-		os.Exit(service.Main[settings]("test-svc", start))
+		os.Exit(service.Main[settings](contract.Policy, start))
 	}
 	os.Exit(m.Run())
 }
@@ -97,6 +96,8 @@ func TestExitStatus(t *testing.T) {
 		{"arguments", good, []string{"up"}, 2, []string{"no arguments"}},
 		{"nothing set", nil, nil, 2, []string{"NATS_URL", "MONGODB_URI", "KEYSET_FILE", "COLOUR"}},
 		{"everything wrong", with("NATS_REPLICAS", "2", "LOG_LEVEL", "LOUD", "START_TIMEOUT", "soon", "COLOUR", "", "NATS_USER", "a", "NATS_CREDS_FILE", "b"), nil, 2, []string{"NATS_REPLICAS", "LOG_LEVEL", "START_TIMEOUT", "COLOUR", "NATS_CREDS_FILE"}},
+		{"addresses and files that are none", with("NATS_URL", "hunter2", "MONGODB_URI", "hunter2", "OPS_ADDR", "nonsense", "NATS_USER", "", "NATS_CREDS_FILE", "/nowhere/creds", "KEYSET_FILE", "/nowhere/keys", "COLOUR", ""), nil, 2, []string{"NATS_URL:", "MONGODB_URI:", "OPS_ADDR:", "NATS_CREDS_FILE: open /nowhere/creds", "KEYSET_FILE:", "/nowhere/keys", "COLOUR:"}},
+		{"key file of another", with("KEYSET_FILE", w.Env(contract.TOTP, nil).Vars["KEYSET_FILE"]), nil, 2, []string{"KEYSET_FILE:", "belongs to totp-svc"}},
 		{"no key file", with("KEYSET_FILE", "/nowhere/keys"), nil, 2, []string{"KEYSET_FILE", "/nowhere/keys"}},
 		{"ops listener taken", with("OPS_ADDR", busy.Addr().String()), nil, 1, []string{busy.Addr().String()}},
 		{"no NATS", with("NATS_URL", "nats://eve:hunter2@127.0.0.1:1"), nil, 1, []string{"NATS at", "127.0.0.1:1"}},
@@ -386,10 +387,10 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 func TestOpenNamesWhatIsMissing(t *testing.T) {
 	w := servicetest.New(t)
 	for name, row := range map[string]struct{ vars map[string]string }{
-		"NATS at nats://127.0.0.1:1":       {map[string]string{"NATS_URL": "nats://127.0.0.1:1"}},
-		"document store at [127.0.0.1:2]":  {map[string]string{"MONGODB_URI": "mongodb://127.0.0.1:2"}},
-		"KEYSET_FILE":                      {map[string]string{"KEYSET_FILE": t.TempDir() + "/none"}},
-		"document store: the URI is not a": {map[string]string{"MONGODB_URI": "hunter2"}},
+		"NATS at nats://127.0.0.1:1":      {map[string]string{"NATS_URL": "nats://127.0.0.1:1"}},
+		"document store at [127.0.0.1:2]": {map[string]string{"MONGODB_URI": "mongodb://127.0.0.1:2"}},
+		"KEYSET_FILE":                     {map[string]string{"KEYSET_FILE": t.TempDir() + "/none"}},
+		"MONGODB_URI":                     {map[string]string{"MONGODB_URI": "hunter2"}},
 	} {
 		row.vars["COLOUR"], row.vars["START_TIMEOUT"] = "red", "300ms"
 		_, err := start(t.Context(), w.Env(contract.Policy, row.vars))
@@ -408,6 +409,9 @@ func TestProblems(t *testing.T) {
 		"NATS_REPLICAS":   func(s *service.Settings) { s.NATSReplicas = 4 },
 		"START_TIMEOUT":   func(s *service.Settings) { s.StartTimeout = 0 },
 		"NATS_CREDS_FILE": func(s *service.Settings) { s.NATSCredsFile, s.NATSUser = "a", "b" },
+		"NATS_URL":        func(s *service.Settings) { s.NATSURL = "nats://127.0.0.1:4222,garbage" },
+		"MONGODB_URI":     func(s *service.Settings) { s.MongoDBURI = secret.New("127.0.0.1:27017") },
+		"OPS_ADDR":        func(s *service.Settings) { s.OpsAddr = "127.0.0.1:99999" },
 	} {
 		s := good
 		change(&s)

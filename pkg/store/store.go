@@ -10,7 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +57,24 @@ type DB struct {
 	db     *mongo.Database
 	uri    string
 	log    *slog.Logger
+}
+
+// CheckURI returns what is wrong with the address of a document store, or nil. It asks nobody, not even for names
+// (mongodb+srv), and repeats nothing of an address, which may hold a password, but the name of a file that it names.
+func CheckURI(uri string) error {
+	// What stands in the DNS is looked up when it is connected to; all else is read as if it stood here.
+	if rest, ok := strings.CutPrefix(uri, "mongodb+srv://"); ok {
+		uri = "mongodb://" + rest
+	}
+	err := options.Client().ApplyURI(uri).Validate()
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return file
+	case err != nil:
+		return errors.New("must be the URI of a document store, such as mongodb://127.0.0.1:27017")
+	}
+	return nil
 }
 
 // Connect dials until ctx ends. Writes wait for a majority. An unreachable server is an error that names its address

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -14,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"sallyport/pkg/build"
 )
 
 // farewell is how long a stop waits for the collector to take what is left; one that did not take the spans before is
@@ -61,13 +62,9 @@ func Open(service, instance string, s OTel, log *slog.Logger) (*Tracer, error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		once.Do(func() { log.Warn("traces are not complete; this is said once", slog.String("error", short(err))) })
 	}))
-	version := ""
-	if build, ok := debug.ReadBuildInfo(); ok {
-		version = build.Main.Version
-	}
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sampler), sdktrace.WithBatcher(out),
-		sdktrace.WithResource(resource.NewSchemaless(s.resource(service, instance, version)...)),
+		sdktrace.WithResource(resource.NewSchemaless(s.resource(service, instance, build.Read().Version)...)),
 	)
 	return &Tracer{provider: provider, tracer: provider.Tracer(scope), export: out}, nil
 }

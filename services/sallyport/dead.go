@@ -55,15 +55,32 @@ func (p postOffice) work(f func(context.Context, *bus.Bus) error) error {
 	return errors.Join(f(bus.WithRequestID(ctx, bus.NewID()), b), leave())
 }
 
+// Mail is how a command is told where NATS is, and who it is there.
+type Mail struct {
+	URL       string        `env:"NATS_URL"`
+	CredsFile string        `env:"NATS_CREDS_FILE"`
+	User      string        `env:"NATS_USER"`
+	Password  secret.String `env:"NATS_PASSWORD"`
+	service.NATSTLS
+}
+
+// Validate returns what is wrong with it.
+func (m Mail) Validate() []string {
+	out := m.NATSTLS.Validate()
+	if err := bus.CheckURL(m.URL); m.URL != "" && err != nil {
+		out = append(out, "NATS_URL: "+err.Error())
+	}
+	if m.CredsFile != "" {
+		if err := bus.CheckCreds(m.CredsFile); err != nil {
+			out = append(out, "NATS_CREDS_FILE: "+err.Error())
+		}
+	}
+	return out
+}
+
 // open connects to NATS; leave gives back what it took.
 func (p postOffice) open(ctx context.Context, vars map[string]string) (_ *bus.Bus, leave func() error, err error) {
-	told, err := config.Load[struct {
-		URL       string        `env:"NATS_URL"`
-		CredsFile string        `env:"NATS_CREDS_FILE"`
-		User      string        `env:"NATS_USER"`
-		Password  secret.String `env:"NATS_PASSWORD"`
-		service.NATSTLS
-	}](vars)
+	told, err := config.Load[Mail](vars)
 	if err != nil {
 		return nil, nil, err
 	}

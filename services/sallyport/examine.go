@@ -22,10 +22,7 @@ import (
 	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
-	"sallyport/services/auth-gateway/gateway"
-	"sallyport/services/policy-svc/policy"
 	"sallyport/services/sms-dispatcher/sms"
-	"sallyport/services/totp-svc/totp"
 )
 
 // What is too slow, too far off or too little.
@@ -91,24 +88,18 @@ func (e *examiner) of(s contract.Service) map[string]string {
 // settings loads those of each service.
 func (e *examiner) settings(context.Context) []findings {
 	f := findings{check: "settings"}
-	load := map[contract.Service]func(map[string]string) error{
-		contract.AuthGateway:   func(v map[string]string) error { _, err := config.Load[gateway.Settings](v); return err },
-		contract.TOTP:          func(v map[string]string) error { _, err := config.Load[totp.Settings](v); return err },
-		contract.SMSDispatcher: func(v map[string]string) error { _, err := config.Load[sms.Settings](v); return err },
-		contract.Policy:        func(v map[string]string) error { _, err := config.Load[policy.Settings](v); return err },
-	}
 	var problems []string
 	by := make(map[string][]string)
-	for _, s := range services() {
+	for _, s := range starters {
 		var settings *config.Error
-		if !errors.As(load[s](e.of(s)), &settings) {
+		if !errors.As(s.check(e.of(s.name)), &settings) {
 			continue
 		}
 		for _, p := range settings.Problems {
 			if by[p] == nil {
 				problems = append(problems, p)
 			}
-			by[p] = append(by[p], string(s))
+			by[p] = append(by[p], string(s.name))
 		}
 	}
 	for _, p := range problems {

@@ -245,7 +245,9 @@ func (c *infraCommand) Run() error {
 	for _, s := range services() {
 		fmt.Printf("# %-15s KEYSET_FILE=%s\n", s, i.keys[s])
 	}
+	service.Notify(service.StateReady)
 	<-ctx.Done()
+	service.Notify(service.StateStopping)
 	return i.stop()
 }
 

@@ -9,8 +9,6 @@ import (
 	"sallyport/pkg/bus"
 	"sallyport/pkg/bus/permit"
 	"sallyport/pkg/config"
-	"sallyport/pkg/secret"
-	"sallyport/pkg/service"
 )
 
 // natsConfCommand is `sallyport nats-conf`.
@@ -41,15 +39,14 @@ func (*natsPrepareCommand) Run() error {
 	defer cancel()
 	vars := config.Environ()
 	told, err := config.Load[struct {
-		URL       string        `env:"NATS_URL,required,notEmpty"`
-		CredsFile string        `env:"NATS_CREDS_FILE"`
-		User      string        `env:"NATS_USER"`
-		Password  secret.String `env:"NATS_PASSWORD"`
-		service.NATSTLS
+		Mail
 		Replicas int `env:"NATS_REPLICAS" envDefault:"1"`
 	}](vars)
 	if err != nil {
 		return err
+	}
+	if told.URL == "" {
+		return &config.Error{Problems: []string{"NATS_URL: must be set"}}
 	}
 	log, err := newLog(vars)
 	if err != nil {

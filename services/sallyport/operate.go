@@ -119,6 +119,9 @@ func (s site) lookAt(vars map[string]string) (*vault, error) {
 		URI    secret.String `env:"MONGODB_URI"`
 		Keyset string        `env:"KEYSET_FILE"`
 	}](vars)
+	if bad := store.CheckURI(told.URI.Reveal()); err == nil && !told.URI.Empty() && bad != nil {
+		err = &config.Error{Problems: []string{"MONGODB_URI: " + bad.Error()}}
+	}
 	s.Keys = first(s.Keys, filepath.Join(s.Data, "keys"))
 	return &vault{site: s, uri: told.URI.Reveal(), keyset: told.Keyset, clock: clock.System(), log: slog.New(slog.DiscardHandler)}, err
 }

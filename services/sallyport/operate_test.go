@@ -103,6 +103,7 @@ func TestSiteRefusesWhatIsNotThere(t *testing.T) {
 		"another installation":  {site{Data: empty, Store: addrOf(other)}, map[string]string{}, []string{"--store " + addrOf(other), empty}},
 		"at another address":    {site{Data: running, Store: freeAddr(t)}, map[string]string{}, []string{"sallyport runs on this data; name the --store", running}},
 		"the URI, given twice":  {site{Data: empty, Store: freeAddr(t)}, map[string]string{"MONGODB_URI": "x", "MONGODB_URI_FILE": "y"}, []string{"MONGODB_URI"}},
+		"a URI that is none":    {site{Data: empty, Store: freeAddr(t)}, map[string]string{"MONGODB_URI": "garbage"}, []string{"MONGODB_URI: must be"}},
 		"a level there is none": {site{Data: empty, Store: freeAddr(t)}, map[string]string{"LOG_LEVEL": "LOUD"}, []string{"LOG_LEVEL"}},
 	} {
 		_, err := open(t, c.site, c.vars, false)
@@ -175,6 +176,7 @@ func TestPostOfficeFindsTheMessages(t *testing.T) {
 		"another installation": {postOffice{Data: empty, NATS: addr}, nil, "--nats " + addr},
 		"at another address":   {postOffice{Data: data, NATS: freeAddr(t)}, nil, "sallyport runs on this data; name the --nats"},
 		"no address":           {postOffice{Data: data, NATS: "4222"}, nil, "--nats"},
+		"a URL that is none":   {postOffice{Data: data, NATS: addr}, map[string]string{"NATS_URL": "garbage", "NATS_CREDS_FILE": "/nowhere"}, "NATS_CREDS_FILE: open /nowhere: no such file or directory\n  NATS_URL: must be"},
 		"the URL, given twice": {postOffice{Data: data, NATS: addr}, map[string]string{"NATS_URL": "x", "NATS_URL_FILE": "y"}, "NATS_URL"},
 	} {
 		_, _, err := c.office.open(t.Context(), c.vars)

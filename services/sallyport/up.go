@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -44,7 +45,9 @@ func (c *upCommand) Run() error {
 	}
 	go service.PaceMemory(ctx)
 	u.announce()
+	service.Notify(service.StateReady)
 	<-ctx.Done()
+	service.Notify(service.StateStopping)
 	return u.stop()
 }
 
@@ -62,11 +65,17 @@ type installation struct {
 var starters = []struct {
 	name  contract.Service
 	start service.Start
+	check func(vars map[string]string) error // of its settings alone
 }{
-	{contract.TOTP, totp.Start},
-	{contract.SMSDispatcher, sms.Start},
-	{contract.Policy, policy.Start},
-	{contract.AuthGateway, gateway.Start},
+	{contract.TOTP, totp.Start, settled[totp.Settings]},
+	{contract.SMSDispatcher, sms.Start, settled[sms.Settings]},
+	{contract.Policy, policy.Start, settled[policy.Settings]},
+	{contract.AuthGateway, gateway.Start, settled[gateway.Settings]},
+}
+
+func settled[S any](vars map[string]string) error {
+	_, err := config.Load[S](vars)
+	return err
 }
 
 // ownSettings are each service's own, and none's where one environment serves all four.
@@ -134,6 +143,9 @@ func start(ctx context.Context, p place, environ map[string]string) (_ *installa
 		registries = append(registries, registry)
 		envs[s] = service.Env{Vars: vars, Clock: timepiece, Log: log, Metrics: registry}
 	}
+	if err := unusable(envs); err != nil {
+		return nil, err
+	}
 	if u.ops, err = service.ServeOps(p.Ops, log, u.services, registries); err != nil {
 		return nil, err
 	}
@@ -164,6 +176,26 @@ func start(ctx context.Context, p place, environ map[string]string) (_ *installa
 	}
 	u.ready.Store(true)
 	return u, nil
+}
+
+// unusable is all that is wrong with the settings of the services, each once.
+func unusable(envs map[contract.Service]service.Env) error {
+	var all config.Error
+	for _, s := range starters {
+		var wrong *config.Error
+		switch err := s.check(envs[s.name].Vars); {
+		case errors.As(err, &wrong):
+			all.Problems = append(all.Problems, wrong.Problems...)
+		case err != nil:
+			return err
+		}
+	}
+	if len(all.Problems) == 0 {
+		return nil
+	}
+	slices.Sort(all.Problems)
+	all.Problems = slices.Compact(all.Problems)
+	return &all
 }
 
 // services are those whose health counts: none before all are ready.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,11 +15,15 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// composed is deploy/compose.yaml as Compose itself reads it, with the operator's profile.
-func composed(tb testing.TB) *types.Project {
+// composed is deploy/compose.yaml as Compose itself reads it, with the operator's profile, and with other files beside it.
+func composed(tb testing.TB, more ...string) *types.Project {
 	tb.Helper()
-	o, err := cli.NewProjectOptions([]string{at(tb, "deploy", "compose.yaml")},
-		cli.WithEnv([]string{"PUBLIC_URL=https://portal.example", "GRAFANA_PASSWORD=x"}),
+	files := []string{at(tb, "deploy", "compose.yaml")}
+	for _, file := range more {
+		files = append(files, at(tb, "deploy", file))
+	}
+	o, err := cli.NewProjectOptions(files,
+		cli.WithEnv([]string{"PUBLIC_URL=https://portal.example", "GRAFANA_PASSWORD=x", "SALLYPORT_REVISION=abc123"}),
 		cli.WithProfiles([]string{"operator"}), cli.WithInterpolation(true), cli.WithNormalization(true), cli.WithConsistency(true))
 	if err != nil {
 		tb.Fatal(err)
@@ -51,6 +56,17 @@ func TestComposeAsksForWhatOnlyYouKnow(t *testing.T) {
 		}
 		if _, err := o.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), missing) {
 			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+}
+
+// The commands that stand at the head of the files, and in the papers, give those answers.
+func TestComposeCommandsSetThem(t *testing.T) {
+	for _, file := range []string{"deploy/compose.yaml", "docs/deploy.md"} {
+		text := string(read(t, at(t, file)))
+		before, _, ok := strings.Cut(text, "docker compose -f deploy/compose.yaml ")
+		if !ok || !strings.Contains(before, "PUBLIC_URL=") || !strings.Contains(before, "GRAFANA_PASSWORD=") {
+			t.Errorf("%s: its first command of Compose is given no PUBLIC_URL and GRAFANA_PASSWORD", file)
 		}
 	}
 }
@@ -101,6 +117,57 @@ func TestComposeParts(t *testing.T) {
 		}
 		if got := slices.Sorted(maps.Keys(p.Services[s].DependsOn)); !slices.Equal(got, []string{"mongodb-prepare", "nats-prepare", "provision"}) {
 			t.Errorf("%s waits for %v", s, got)
+		}
+	}
+}
+
+// Who is well is asked by the name that others use: at its first start MongoDB's image runs a server on loopback alone, and ends
+// it again when it has made the administrator.
+func TestComposeAsksMongoDBByName(t *testing.T) {
+	p := composed(t)
+	for _, name := range []string{"mongodb-1", "mongodb-2", "mongodb-3"} {
+		h := p.Services[name].HealthCheck
+		if asked := strings.Join(h.Test, " "); !strings.Contains(asked, "//"+name+":27017/") || h.Retries == nil || h.StartPeriod == nil || h.StartInterval == nil {
+			t.Errorf("%s is asked %s, with %+v", name, asked, h)
+		}
+	}
+}
+
+// With keys that AWS KMS has wrapped, all who open them reach out and are somebody there; nobody else changes.
+func TestComposeWithKMS(t *testing.T) {
+	plain, p := composed(t), composed(t, "compose.kms.yaml")
+	for name, s := range p.Services {
+		asks := name == "operator" || slices.Contains(services, name)
+		_, identity := s.Environment["AWS_ACCESS_KEY_ID"]
+		_, proof := s.Environment["AWS_SECRET_ACCESS_KEY"]
+		out := slices.ContainsFunc(slices.Collect(maps.Keys(s.Networks)), func(n string) bool { return !p.Networks[n].Internal })
+		if asks != (identity && proof) || asks && !out {
+			t.Errorf("%s: identity %t, way out %t", name, identity && proof, out)
+		}
+		for n := range plain.Services[name].Networks {
+			if _, ok := s.Networks[n]; !ok {
+				t.Errorf("%s is not in %s any more", name, n)
+			}
+		}
+		if !asks && !reflect.DeepEqual(s, plain.Services[name]) {
+			t.Errorf("%s is another", name)
+		}
+	}
+}
+
+// Images that are built here say what they were built from; compose.yaml is told so.
+func TestComposeTellsTheBuild(t *testing.T) {
+	p := composed(t)
+	for name, s := range p.Services {
+		if s.Build == nil {
+			continue
+		}
+		_, tag, _ := strings.Cut(path.Base(s.Image), ":")
+		if v := s.Build.Args["VERSION"]; v == nil || *v != tag {
+			t.Errorf("%s: image %s is built as version %v", name, s.Image, v)
+		}
+		if r := s.Build.Args["REVISION"]; r == nil || *r != "abc123" {
+			t.Errorf("%s: image %s is built as revision %v", name, s.Image, r)
 		}
 	}
 }

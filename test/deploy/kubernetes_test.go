@@ -157,6 +157,9 @@ func secrets() map[string][]string {
 	}
 	for _, s := range services {
 		out["sallyport-"+s] = []string{s + ".json", "nats-" + s + ".password", "mongodb.uri", "ca.pem"}
+		if s != "sms-dispatcher" {
+			out["sallyport-aws-"+s] = out["sallyport-aws"] // with components/kms
+		}
 	}
 	return out
 }

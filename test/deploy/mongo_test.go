@@ -13,11 +13,15 @@ import (
 // shell is as much of mongosh as replica-set.js needs: it notes what it is asked for. There is no MongoDB to be had here.
 const shell = `
 const said = [];
-let there = THERE;
+let there = THERE, refusals = REFUSALS, waited = 0;
+const began = Date.now();
+Date.now = () => began + waited;
+globalThis.sleep = (ms) => { waited += ms; said.push("sleep"); };
 globalThis.require = require;
 globalThis.print = () => {};
 globalThis.connect = (uri) => {
   said.push("connect " + uri);
+  if (refusals-- > 0) { waited += 5000; throw new Error("connect ECONNREFUSED"); }
   return {
     adminCommand: (c) => {
       said.push(JSON.stringify(c));
@@ -43,12 +47,22 @@ func TestReplicaSetScript(t *testing.T) {
 	script := filepath.Join(dir, "replica-set.js")
 	write(t, script, []byte(strings.Replace(string(read(t, at(t, "deploy", "mongo", "replica-set.js"))), `home = "/run/sallyport"`, `home = "`+home+`"`, 1)))
 	hosts := environment(composed(t).Services["mongodb-prepare"])["MONGODB_HOSTS"]
-	for _, there := range []string{"false", "true"} {
+	play := func(there, refusals string) ([]byte, error) {
 		file := filepath.Join(dir, "run.js")
-		write(t, file, []byte(strings.NewReplacer("THERE", there, "SCRIPT", script).Replace(shell)))
+		write(t, file, []byte(strings.NewReplacer("THERE", there, "REFUSALS", refusals, "SCRIPT", script).Replace(shell)))
 		cmd := exec.Command("node", file)
 		cmd.Env = append(cmd.Environ(), "MONGODB_HOSTS="+hosts)
-		out, err := cmd.Output()
+		return cmd.Output()
+	}
+	// The first member may refuse for some seconds: its image starts it twice.
+	if out, err := play("false", "5"); err != nil || strings.Count(string(out), `"sleep"`) != 5 || !strings.Contains(string(out), "replSetInitiate") {
+		t.Errorf("refused five times: %v\n%s", err, out)
+	}
+	if out, err := play("false", "100"); err == nil || strings.Count(string(out), `"sleep"`) < 8 || strings.Contains(string(out), "replSetInitiate") {
+		t.Errorf("refused for good: %v\n%s", err, out)
+	}
+	for _, there := range []string{"false", "true"} {
+		out, err := play(there, "0")
 		var said []string
 		if err != nil || json.Unmarshal(out, &said) != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -71,6 +71,28 @@ func TestPodMonitorFindsEveryService(t *testing.T) {
 	}
 }
 
+// The Prometheus of kube-prometheus-stack looks only at what has its release's name; Grafana's sidecar, at what has its label.
+func TestMonitoringIsFound(t *testing.T) {
+	all := render(t, "prod")
+	found := []metav1.Object{named[*monitoringv1.PodMonitor](t, all, "sallyport")}
+	for _, r := range of[*monitoringv1.PrometheusRule](all) {
+		found = append(found, r)
+	}
+	for _, o := range found {
+		if l := o.GetLabels(); l["release"] != "kube-prometheus-stack" || l["app.kubernetes.io/part-of"] != "sallyport" {
+			t.Errorf("%T %s has the labels %v", o, o.GetName(), l)
+		}
+	}
+	manual := string(read(t, at(t, "docs", "deploy.md")))
+	for _, line := range []string{
+		"create configmap sallyport-dashboards --from-file=deploy/grafana\n", "label configmap sallyport-dashboards grafana_dashboard=1\n", "podMonitor/sallyport/sallyport",
+	} {
+		if !strings.Contains(manual, line) {
+			t.Errorf("docs/deploy.md does not say %q", line)
+		}
+	}
+}
+
 // KEDA looks at the consumer that sms-dispatcher has, in the account that nats-conf makes.
 func TestScalerLooksAtTheRealConsumer(t *testing.T) {
 	s := named[*scaledObject](t, render(t, "prod"), "sms-dispatcher")
@@ -102,46 +124,59 @@ func TestScalerLooksAtTheRealConsumer(t *testing.T) {
 // Who may talk to whom: nobody, but for what is listed here. A policy more or less is seen.
 func TestNetworkPoliciesSayWhoMayTalkToWhom(t *testing.T) {
 	const (
-		dns, nats, mongo, world = "kube-system:53", "nats:4222", "mongodb:27017", "the world:443"
-		prometheus, ingress     = "monitoring→9090", "ingress-nginx→8080"
+		dns, cache, nats, mongo, world = "kube-system:53", "169.254.20.10:53", "nats:4222", "mongodb:27017", "the world:443"
+		prometheus, ingress            = "monitoring→9090", "ingress-nginx→8080"
 	)
 	want := map[string][]string{
-		"auth-gateway":   {dns, nats, mongo, world, prometheus, ingress},
-		"totp-svc":       {dns, nats, mongo, prometheus},
-		"policy-svc":     {dns, nats, mongo, prometheus},
-		"sms-dispatcher": {dns, nats, mongo, world, prometheus},
-		"nats-prepare":   {dns, nats},
+		"auth-gateway":   {dns, cache, nats, mongo, world, prometheus, ingress},
+		"totp-svc":       {dns, cache, nats, mongo, prometheus},
+		"policy-svc":     {dns, cache, nats, mongo, prometheus},
+		"sms-dispatcher": {dns, cache, nats, mongo, world, prometheus},
+		"nats-prepare":   {dns, cache, nats},
 	}
+	// What cert-manager starts here for the authority to ask is reached by it, and reaches nobody.
+	solver := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"acme.cert-manager.io/http01-solver": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 8089}}}}},
+	}
+	want["solver"] = []string{"ingress-nginx→8089"}
 	each(t, func(t *testing.T, _ string, all []metav1.Object) {
-		policies := of[*networkingv1.NetworkPolicy](all)
-		for name, pod := range pods(all) {
-			var got []string
-			closed := map[networkingv1.PolicyType]bool{}
-			for _, p := range policies {
-				if !matches(t, &p.Spec.PodSelector, pod.Labels) {
-					continue
-				}
-				for _, kind := range p.Spec.PolicyTypes {
-					closed[kind] = true
-				}
-				for _, r := range p.Spec.Egress {
-					got = append(got, reached(t, r.To, ":", r.Ports, nil)...)
-				}
-				for _, r := range p.Spec.Ingress {
-					got = append(got, reached(t, r.From, "→", r.Ports, &pod.Spec.Containers[0])...)
-				}
-			}
-			if !closed[networkingv1.PolicyTypeIngress] || !closed[networkingv1.PolicyTypeEgress] {
-				t.Errorf("%s is open", name)
-			}
-			slices.Sort(got)
-			got = slices.Compact(got)
+		everybody := pods(all)
+		everybody["solver"] = solver
+		for name, pod := range everybody {
+			got := talks(t, all, name, pod)
 			slices.Sort(want[name])
 			if !slices.Equal(got, want[name]) {
 				t.Errorf("%s: %v, want %v", name, got, want[name])
 			}
 		}
 	})
+}
+
+// talks is whom a Pod may talk to, and who to it. One that no policy closes may talk to everybody.
+func talks(t *testing.T, all []metav1.Object, name string, pod corev1.PodTemplateSpec) []string {
+	t.Helper()
+	var got []string
+	closed := map[networkingv1.PolicyType]bool{}
+	for _, p := range of[*networkingv1.NetworkPolicy](all) {
+		if !matches(t, &p.Spec.PodSelector, pod.Labels) {
+			continue
+		}
+		for _, kind := range p.Spec.PolicyTypes {
+			closed[kind] = true
+		}
+		for _, r := range p.Spec.Egress {
+			got = append(got, reached(t, r.To, ":", r.Ports, nil)...)
+		}
+		for _, r := range p.Spec.Ingress {
+			got = append(got, reached(t, r.From, "→", r.Ports, &pod.Spec.Containers[0])...)
+		}
+	}
+	if !closed[networkingv1.PolicyTypeIngress] || !closed[networkingv1.PolicyTypeEgress] {
+		t.Errorf("%s is open", name)
+	}
+	slices.Sort(got)
+	return slices.Compact(got)
 }
 
 // reached is a rule in words. An empty list of peers or ports would mean everybody and everything.
@@ -154,6 +189,8 @@ func reached(t *testing.T, peers []networkingv1.NetworkPolicyPeer, to string, po
 	for _, peer := range peers {
 		who := "everybody"
 		switch {
+		case peer.IPBlock != nil && strings.HasSuffix(peer.IPBlock.CIDR, "/32"):
+			who = strings.TrimSuffix(peer.IPBlock.CIDR, "/32")
 		case peer.IPBlock != nil:
 			who = "the world"
 			for _, inner := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} {

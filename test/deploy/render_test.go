@@ -65,7 +65,13 @@ var overlays = []string{"dev", "prod"}
 // render is what kustomize makes of an overlay, each object decoded into its type with no field left over.
 func render(tb testing.TB, overlay string) []metav1.Object {
 	tb.Helper()
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), at(tb, "k8s", "overlays", overlay))
+	return rendered(tb, filesys.MakeFsOnDisk(), at(tb, "k8s", "overlays", overlay))
+}
+
+// rendered is what kustomize makes of a directory.
+func rendered(tb testing.TB, files filesys.FileSystem, overlay string) []metav1.Object {
+	tb.Helper()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, overlay)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func known(tb testing.TB, name string) map[string]bool {
 			out[setting] = false
 		}
 	} else {
-		help, err := exec.Command(sut.Binary(tb, name), "--help").CombinedOutput()
+		help, err := exec.Command(sut.Binary(tb, name), "--help").Output()
 		if err != nil {
 			tb.Fatalf("%s --help: %v\n%s", name, err, help)
 		}

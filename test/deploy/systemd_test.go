@@ -68,7 +68,7 @@ func TestSystemdUnits(t *testing.T) {
 				t.Errorf("%s: %s=%v, want %s", name, k, s[k], v)
 			}
 		}
-		for k, v := range map[string]string{"Type": "exec", "Restart": "on-failure", "TimeoutStopSec": "15"} {
+		for k, v := range map[string]string{"Type": "notify", "TimeoutStartSec": "660", "Restart": "on-failure", "TimeoutStopSec": "15"} {
 			if !slices.Equal(s[k], []string{v}) {
 				t.Errorf("%s: %s=%v, want %s", name, k, s[k], v)
 			}
@@ -107,6 +107,19 @@ func TestSystemdUnits(t *testing.T) {
 				}
 			}
 		}
+		// Each reads what is its own, where there is such a file: nobody else's credentials.
+		if want := []string{"/etc/sallyport/sallyport.env", "/etc/sallyport/parts.env", "-/etc/sallyport/" + binary + ".env"}; !slices.Equal(s["EnvironmentFile"], want) {
+			t.Errorf("%s reads %v, want %v", name, s["EnvironmentFile"], want)
+		}
+		// What it is handed is there when the embedded parts are ready, and not before.
+		if !strings.Contains(u["Unit"]["After"][0], "sallyport-infra.service") {
+			t.Errorf("%s does not wait for the files that it is handed", name)
+		}
+		if binary == "sms-dispatcher" {
+			for k, v := range told(t, "sms-dispatcher.env.example") {
+				env[k] = v
+			}
+		}
 		// The files hold settings of all; what a service does not know it passes over.
 		for k := range env {
 			if !has(known(t, binary), k) && !slices.ContainsFunc(services, func(s string) bool { return has(known(t, s), k) }) {
@@ -120,6 +133,29 @@ func TestSystemdUnits(t *testing.T) {
 		}
 		if strings.Join(s["LoadCredential"], " ") != "keyset:/var/lib/sallyport/keys/"+binary+".json nats-password:/var/lib/sallyport/keys/nats-"+binary+".password" {
 			t.Errorf("%s loads %v", name, s["LoadCredential"])
+		}
+	}
+}
+
+// What opens an account at AWS is told to who sends texts, and to nobody else.
+func TestSystemdCredentialsAreTheDispatchers(t *testing.T) {
+	for _, file := range []string{"sallyport.env.example", "parts.env.example"} {
+		for k := range told(t, file) {
+			if strings.HasPrefix(k, "AWS_") {
+				t.Errorf("%s, which all units read, has %s", file, k)
+			}
+		}
+	}
+	own := told(t, "sms-dispatcher.env.example")
+	for _, k := range []string{"AWS_REGION", "AWS_ENDPOINT_URL_SNS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		if _, ok := own[k]; !ok {
+			t.Errorf("sms-dispatcher.env.example lacks %s", k)
+		}
+	}
+	for name, u := range units(t) {
+		reads := slices.Contains(u["Service"]["EnvironmentFile"], "-/etc/sallyport/sms-dispatcher.env")
+		if reads != (name == "sallyport" || name == "sallyport-sms-dispatcher") {
+			t.Errorf("%s reads the credentials: %t", name, reads)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func seedDemo(ctx context.Context, svc *service.Service) error {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("demo portal: %w", err)
 	}
-	hashes, err := newPasswords(7168, 5)
+	hashes, err := newPasswords(7168, 5, 512)
 	if err != nil {
 		return err
 	}

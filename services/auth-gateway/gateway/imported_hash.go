@@ -224,6 +224,17 @@ func (h importedHash) recipe() string {
 	return fmt.Sprintf("%s-%d-%d", h.scheme, h.cost, len(h.sum))
 }
 
+// takes is the memory that a comparison takes, in KiB.
+func (h importedHash) takes() int64 {
+	switch h.scheme {
+	case schemeArgon2id:
+		return int64(h.memory)
+	case schemeScrypt:
+		return int64(h.r) << h.cost >> 3 // 128 × N × r bytes
+	}
+	return 0
+}
+
 // matches compares a password with the hash, which takes what the hash costs.
 func (h importedHash) matches(password string) (bool, error) {
 	var got []byte

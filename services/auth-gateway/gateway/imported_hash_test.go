@@ -112,7 +112,7 @@ func FuzzImportedHash(f *testing.F) {
 // TestB40ImportedHashesTellNobodyApart: while a portal has imported hashes, an address without an account, one with a hash
 // of ours and one with an imported hash cost the same work: a hash of ours and one of each form.
 func TestB40ImportedHashesTellNobodyApart(t *testing.T) {
-	p, err := newPasswords(64, 1)
+	p, err := newPasswords(64, 1, 16)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/text/unicode/norm"
 
 	"sallyport/pkg/contract"
@@ -19,11 +20,14 @@ import (
 	"sallyport/pkg/trace"
 )
 
-// passwords hashes with argon2id, never more at once than there are cores: each hash takes its whole memory cost, and
-// a crowd at the door must not take the machine's. The rest wait in line, for a bounded time.
+// passwords hashes with argon2id, never more at once than there are cores, and than there is room for: each hash takes its
+// whole memory cost, and a crowd at the door must not take the machine's. The rest wait in line, for a bounded time.
 type passwords struct {
 	params argon2id.Params
-	line   chan struct{}
+	line   chan struct{} // a place for each core
+	// room is what hashes may take at once, in KiB; all of it is mostRoom.
+	room     *semaphore.Weighted
+	mostRoom int64
 	// dummy is compared where there is no account, so that its absence takes the same time.
 	dummy string
 	// recipe is that of our hashes; see [importedHash.recipe].
@@ -40,10 +44,11 @@ type passwords struct {
 // hashPatience is how long a sign-in waits in line for its hash.
 const hashPatience = 8 * time.Second
 
-func newPasswords(memoryKiB, iterations uint32) (*passwords, error) {
+func newPasswords(memoryKiB, iterations, roomMiB uint32) (*passwords, error) {
+	room := int64(roomMiB) << 10
 	p := &passwords{
 		params: argon2id.Params{Memory: memoryKiB, Iterations: iterations, Parallelism: 1, SaltLength: 16, KeyLength: 32},
-		line:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+		line:   make(chan struct{}, runtime.GOMAXPROCS(0)), room: semaphore.NewWeighted(room), mostRoom: room,
 	}
 	var err error
 	begun := time.Now() // real time: what a hash costs on this machine
@@ -96,10 +101,12 @@ func (p *passwords) even(ctx context.Context, begun time.Time, floor time.Durati
 	}
 }
 
-// queue runs f when a core is free, or refuses with unavailable after [hashPatience].
-func (p *passwords) queue(ctx context.Context, f func() error) error {
-	patience := time.NewTimer(hashPatience)
-	defer patience.Stop()
+// queue runs f, which takes so many KiB, when there is room for it and a core is free, or refuses with unavailable after
+// [hashPatience]. What takes more than there is goes alone.
+func (p *passwords) queue(ctx context.Context, takes int64, f func() error) error {
+	takes = min(max(takes, 1), p.mostRoom)
+	patience, cancel := context.WithTimeout(ctx, hashPatience)
+	defer cancel()
 	came := time.Now() // real time: how long people wait
 	_, waiting := trace.Start(ctx, trace.Internal, "argon2id", "queue")
 	tell := func() {
@@ -107,16 +114,18 @@ func (p *passwords) queue(ctx context.Context, f func() error) error {
 			p.waited(time.Since(came).Seconds()) // real time: the same
 		}
 	}
-	select {
-	case p.line <- struct{}{}:
-		defer func() { <-p.line }()
-		tell()
-		waiting.End(trace.OK, false)
-		_, hashing := trace.Start(ctx, trace.Internal, "argon2id", "hash")
-		defer hashing.End(trace.OK, false)
-		return f()
-	case <-patience.C:
-	case <-ctx.Done():
+	if p.room.Acquire(patience, takes) == nil {
+		defer p.room.Release(takes)
+		select {
+		case p.line <- struct{}{}:
+			defer func() { <-p.line }()
+			tell()
+			waiting.End(trace.OK, false)
+			_, hashing := trace.Start(ctx, trace.Internal, "argon2id", "hash")
+			defer hashing.End(trace.OK, false)
+			return f()
+		case <-patience.Done():
+		}
 	}
 	tell()
 	waiting.End(string(contract.Unavailable), true)
@@ -131,8 +140,13 @@ func (p *passwords) judge(ctx context.Context, u user, forms map[string]string, 
 		return p.match(ctx, u.Password, password)
 	}
 	stored, others := p.comparisons(u, forms)
+	// One after the other: the largest counts.
+	takes := memoryOf(stored)
+	for _, dummy := range others {
+		takes = max(takes, memoryOf(dummy))
+	}
 	var ok bool
-	err := p.queue(ctx, func() (err error) {
+	err := p.queue(ctx, takes, func() (err error) {
 		ok, err = compare(stored, password)
 		for _, dummy := range others {
 			_, _ = compare(dummy, password) // for the time that it takes
@@ -170,6 +184,17 @@ func compare(stored string, password secret.String) (bool, error) {
 	return h.matches(password.Reveal())
 }
 
+// memoryOf is what a comparison with a hash takes, in KiB.
+func memoryOf(stored string) int64 {
+	if h, refusal := parseHash(stored); refusal == nil {
+		return h.takes()
+	}
+	if params, _, _, err := argon2id.DecodeHash(stored); err == nil {
+		return int64(params.Memory)
+	}
+	return 0 // it is no hash, and compares with nothing
+}
+
 // match compares a password with an account's hash. An empty hash (no account, no password) is compared with a dummy
 // and never matches.
 func (p *passwords) match(ctx context.Context, hash string, password secret.String) (bool, error) {
@@ -178,7 +203,7 @@ func (p *passwords) match(ctx context.Context, hash string, password secret.Stri
 		stored = p.dummy
 	}
 	var ok bool
-	err := p.queue(ctx, func() (err error) {
+	err := p.queue(ctx, memoryOf(stored), func() (err error) {
 		ok, err = compare(stored, password)
 		return err
 	})
@@ -188,7 +213,7 @@ func (p *passwords) match(ctx context.Context, hash string, password secret.Stri
 // hash makes a new hash for an account.
 func (p *passwords) hash(ctx context.Context, password secret.String) (string, error) {
 	var out string
-	err := p.queue(ctx, func() (err error) {
+	err := p.queue(ctx, int64(p.params.Memory), func() (err error) {
 		out, err = argon2id.CreateHash(password.Reveal(), &p.params)
 		return err
 	})

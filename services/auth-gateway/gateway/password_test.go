@@ -1,10 +1,16 @@
 package gateway
 
 import (
+	"context"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"sallyport/pkg/config"
+	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 )
 
@@ -15,7 +21,7 @@ func TestAPasswordIsKeptAsArgon2idAndComparedAsTyped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPasswords(s.Argon2Memory, s.Argon2Time)
+	p, err := newPasswords(s.Argon2Memory, s.Argon2Time, s.PasswordMemory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,5 +43,62 @@ func TestAPasswordIsKeptAsArgon2idAndComparedAsTyped(t *testing.T) {
 	}
 	if again, err := p.hash(t.Context(), secret.New(typed)); err != nil || again == hash {
 		t.Errorf("two hashes of one password are the same: no salt (%v)", err)
+	}
+}
+
+// However many cores there are, hashes under way take no more memory together than there is room for; what wants more than
+// all of it goes alone.
+func TestHashesHaveTheirRoom(t *testing.T) {
+	const roomMiB = 16
+	p, err := newPasswords(64, 1, roomMiB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.line = make(chan struct{}, 64) // a machine with many cores
+	for takes, atOnce := range map[int64]int64{7 << 10: 2, 8 << 10: 2, 9 << 10: 1, 128 << 10: 1} {
+		var under, most atomic.Int64
+		var all errgroup.Group
+		for range 12 {
+			all.Go(func() error {
+				return p.queue(t.Context(), takes, func() error {
+					now := under.Add(1)
+					for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+					}
+					runtime.Gosched()
+					under.Add(-1)
+					return nil
+				})
+			})
+		}
+		if err := all.Wait(); err != nil || most.Load() > atOnce {
+			t.Errorf("of those that take %d KiB %d were under way at once, want %d at the most (%v)", takes, most.Load(), atOnce, err)
+		}
+	}
+	// Who has no room waits for it no longer than they have patience, and leaves nothing taken.
+	if err := p.room.Acquire(t.Context(), p.mostRoom); err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.queue(gone, 1, func() error { return nil }); contract.CodeOf(err) != contract.Unavailable {
+		t.Errorf("without room: %v", err)
+	}
+	p.room.Release(p.mostRoom)
+	if !p.room.TryAcquire(p.mostRoom) {
+		t.Error("room is taken that nobody uses")
+	}
+}
+
+// What a hash is said to take is what making it allocates.
+func TestWhatAHashTakes(t *testing.T) {
+	for stored, want := range map[string]int64{
+		"$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c3Vtc3Vtc3Vtc3Vtc3Vtcw":  64 << 10,
+		"$scrypt$ln=15,r=8,p=1$c2FsdHNhbHRzYWx0c2FsdA$c3Vtc3Vtc3Vtc3Vtc3VtcwAAAAAAAAAA": 32 << 10,
+		"$2b$10$" + strings.Repeat(".", 53):                                             0,
+		"":                                                                              0,
+	} {
+		if got := memoryOf(stored); got != want {
+			t.Errorf("%s takes %d KiB, want %d", stored, got, want)
+		}
 	}
 }

@@ -37,6 +37,7 @@ type Settings struct {
 	StopDelay      time.Duration `env:"STOP_DELAY" envDefault:"0s" help:"how long to go on serving after SIGTERM, no longer ready, so that a load balancer notices; at most 5s"`
 	Argon2Memory   uint32        `env:"ARGON2_MEMORY_KIB" envDefault:"7168" help:"memory of one password hash in KiB"`
 	Argon2Time     uint32        `env:"ARGON2_ITERATIONS" envDefault:"5" help:"passes of one password hash"`
+	PasswordMemory uint32        `env:"PASSWORD_MEMORY_MIB" envDefault:"512" help:"memory that all hashes under way may take together in MiB, however many cores there are; a quarter of what the gateway may have is good"`
 
 	PasswordLimitAccount string `env:"PASSWORD_LIMIT_ACCOUNT" envDefault:"10/10m,20/1h,50/24h" help:"how many wrong passwords an account takes; by itself for each network from which the right one came before; off for no limit"`
 	PasswordLimitNetwork string `env:"PASSWORD_LIMIT_NETWORK" envDefault:"400/10m,600/1h,1000/24h" help:"how many wrong passwords are taken from one network (/24, or /64 of IPv6) for accounts whose right password never came from it"`
@@ -53,8 +54,8 @@ func (s *Settings) Validate() []string {
 			out = append(out, "PUBLIC_URL: must be https, except on this machine")
 		}
 	}
-	if _, _, err := net.SplitHostPort(s.ListenAddr); err != nil {
-		out = append(out, "LISTEN_ADDR: must be host:port")
+	if err := config.ListenAddr(s.ListenAddr); err != nil {
+		out = append(out, "LISTEN_ADDR: "+err.Error())
 	}
 	for _, p := range s.TrustedProxies {
 		_, errAddr := netip.ParseAddr(p)
@@ -68,6 +69,9 @@ func (s *Settings) Validate() []string {
 	}
 	if s.Argon2Memory < 64 || s.Argon2Time < 1 {
 		out = append(out, "ARGON2_MEMORY_KIB, ARGON2_ITERATIONS: at least 64 and 1")
+	}
+	if s.PasswordMemory < 16 || s.PasswordMemory > 1<<20 {
+		out = append(out, "PASSWORD_MEMORY_MIB: must be between 16 and 1048576")
 	}
 	_, problems := s.limits()
 	return append(out, problems...)
@@ -113,7 +117,7 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 }
 
 func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
-	settings, err := config.Load[Settings](env.Vars)
+	settings, err := service.Load[Settings](contract.AuthGateway, env.Vars)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +142,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 	}
 	counts := newMetrics(svc.Registerer())
 	g.requests = newRequests(svc.Registerer())
-	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time)
+	hashes, err := newPasswords(settings.Argon2Memory, settings.Argon2Time, settings.PasswordMemory)
 	if err != nil {
 		return nil, err
 	}

@@ -236,7 +236,7 @@ func TestParallelChangesOfASessionAreAllMade(t *testing.T) {
 
 // The password comparison of nobody's account takes a real hash, and an empty hash matches nothing.
 func TestNobodysPasswordNeverMatches(t *testing.T) {
-	p, err := newPasswords(64, 1)
+	p, err := newPasswords(64, 1, 16)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/clock"
-	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/service"
 )
@@ -35,7 +34,7 @@ type policy struct {
 
 // Start starts the service: it is ready to answer when this returns.
 func Start(ctx context.Context, env service.Env) (*service.Service, error) {
-	settings, err := config.Load[Settings](env.Vars)
+	settings, err := service.Load[Settings](contract.Policy, env.Vars)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 // usual are the guards of the default settings.
 func usual(tb testing.TB) guards {
 	tb.Helper()
-	s, err := config.Load[Settings](map[string]string{"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "x"})
+	s, err := config.Load[Settings](map[string]string{"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "x", "AWS_REGION": "us-east-1"})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package sms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"regexp"
@@ -34,9 +35,9 @@ type sender struct {
 	timeout     time.Duration
 }
 
-// newSender configures the AWS SDK: from the settings where they name region, credentials or endpoint, and otherwise
-// from the SDK's own chain (shared files, container and instance roles). The SDK logs nothing.
-func newSender(ctx context.Context, s Settings) (*sender, error) {
+// aws configures the AWS SDK: from the settings where they name region or credentials, and otherwise from the SDK's own chain
+// (shared files, container and instance roles). It asks nobody. The SDK logs nothing.
+func (s Settings) aws(ctx context.Context) (aws.Config, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
 		awsconfig.WithLogger(logging.Nop{}),
@@ -52,11 +53,24 @@ func newSender(ctx context.Context, s Settings) (*sender, error) {
 			credentials.NewStaticCredentialsProvider(s.AWSAccessKeyID, s.AWSSecretAccessKey.Reveal(), s.AWSSessionToken.Reveal())))
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return nil, &config.Error{Problems: []string{"AWS: " + err.Error()}}
+	switch {
+	case err != nil:
+		return cfg, fmt.Errorf("AWS: %w", err)
+	case cfg.Region == "":
+		return cfg, errors.New("AWS_REGION: must be set")
+	case !regionShape.MatchString(cfg.Region):
+		return cfg, errors.New("AWS_REGION: must be a region such as us-east-1")
 	}
-	if cfg.Region == "" {
-		return nil, &config.Error{Problems: []string{"AWS_REGION: must be set"}}
+	return cfg, nil
+}
+
+var regionShape = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// newSender makes a sender with these settings.
+func newSender(ctx context.Context, s Settings) (*sender, error) {
+	cfg, err := s.aws(ctx)
+	if err != nil {
+		return nil, &config.Error{Problems: []string{err.Error()}}
 	}
 	out := &sender{
 		credentials: cfg.Credentials, senders: s.Senders, name: s.SenderID, timeout: s.SendTimeout,

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,7 +20,6 @@ import (
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/clock"
-	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/seal"
 	"sallyport/pkg/secret"
@@ -91,6 +91,12 @@ func (s Settings) Validate() []string {
 	if (s.AWSAccessKeyID == "") != s.AWSSecretAccessKey.Empty() {
 		out = append(out, "AWS_ACCESS_KEY_ID: set it together with AWS_SECRET_ACCESS_KEY")
 	}
+	if u, err := url.Parse(s.AWSEndpointURLSNS); s.AWSEndpointURLSNS != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		out = append(out, "AWS_ENDPOINT_URL_SNS: must be a URL such as https://sns.us-east-1.amazonaws.com")
+	}
+	if _, err := s.aws(context.Background()); err != nil {
+		out = append(out, err.Error())
+	}
 	return out
 }
 
@@ -117,7 +123,7 @@ type dispatcher struct {
 
 // Start starts the service.
 func Start(ctx context.Context, env service.Env) (*service.Service, error) {
-	s, err := config.Load[Settings](env.Vars)
+	s, err := service.Load[Settings](contract.SMSDispatcher, env.Vars)
 	if err != nil {
 		return nil, err
 	}

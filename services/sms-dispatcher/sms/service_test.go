@@ -569,13 +569,14 @@ func TestSettings(t *testing.T) {
 		"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "SMS_COUNTRIES": "US,XX", "SMS_SENDER_ID": "12 34",
 		"SMS_SENDERS": "US=Northwind", "SMS_TEMPLATES": `{"DE":"{portal}"}`,
 		"SMS_MAX_PRICE_USD": "cheap", "SMS_DAILY_BUDGET": "-1", "SMS_WORKERS": "0", "SMS_SEND_TIMEOUT": "1h", "AWS_ACCESS_KEY_ID": "a",
+		"AWS_REGION": "The East", "AWS_ENDPOINT_URL_SNS": "garbage",
 	})
 	var problems *config.Error
-	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 11 {
 		t.Fatal(err)
 	}
 	// Where no country is named, none may be texted.
-	bare, err := config.Load[Settings](map[string]string{"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k"})
+	bare, err := config.Load[Settings](map[string]string{"NATS_URL": "nats://x", "MONGODB_URI": "mongodb://x", "KEYSET_FILE": "k", "AWS_REGION": "us-east-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

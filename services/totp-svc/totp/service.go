@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"sallyport/pkg/bus"
-	"sallyport/pkg/config"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 	"sallyport/pkg/service"
@@ -45,7 +44,7 @@ func Start(ctx context.Context, env service.Env) (*service.Service, error) {
 }
 
 func start(ctx context.Context, env service.Env) (*server, error) {
-	settings, err := config.Load[Settings](env.Vars)
+	settings, err := service.Load[Settings](contract.TOTP, env.Vars)
 	if err != nil {
 		return nil, err
 	}
