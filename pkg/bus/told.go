@@ -13,11 +13,15 @@ import (
 )
 
 // CheckURL returns what is wrong with a list of addresses of NATS servers, or nil. It asks nobody, and repeats nothing of
-// the list, which may hold a password. What has no scheme is refused: nats.go takes any word for the name of a server.
+// the list, which may hold a password. What has neither scheme nor port is refused: nats.go takes any word for the name of a server.
 func CheckURL(urls string) error {
 	var first string
 	for raw := range strings.SplitSeq(urls, ",") {
-		u, err := url.Parse(strings.TrimSpace(raw))
+		raw = strings.TrimSpace(raw)
+		if host, port, err := net.SplitHostPort(raw); err == nil && host != "" && port != "" && !strings.Contains(raw, "/") {
+			raw = "nats://" + raw // as the client reads it
+		}
+		u, err := url.Parse(raw)
 		if err == nil && u.Port() != "" {
 			_, err = net.LookupPort("tcp", u.Port())
 		}
