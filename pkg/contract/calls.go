@@ -475,9 +475,10 @@ type TOTPVerifyRequest struct {
 	Code      Sealed `json:"code"`
 }
 
-// RegenerateRequest asks [TOTPRegenerate].
+// RegenerateRequest asks [TOTPRegenerate]. The codes are good under the epoch's population generation, and no other.
 type RegenerateRequest struct {
 	Account
+	Epoch Epoch `json:"epoch"`
 }
 
 // RegenerateReply carries a JSON array of ten codes, sealed with [PurposeRecoveryCodes].
@@ -485,10 +486,11 @@ type RegenerateReply struct {
 	Codes Sealed `json:"codes"`
 }
 
-// RecoverRequest asks [TOTPRecover].
+// RecoverRequest asks [TOTPRecover]. Epoch is the one that counts now.
 type RecoverRequest struct {
 	Account
-	Code Sealed `json:"code"`
+	Code  Sealed `json:"code"`
+	Epoch Epoch  `json:"epoch"`
 }
 
 // RecoverReply names the recovery, by which the reset that follows happens once.
@@ -505,9 +507,19 @@ type StatusRequest struct {
 // TOTPStatusReply is the reply of [TOTPStatus].
 type TOTPStatusReply struct {
 	CodesLeft int `json:"codes_left"`
+	// CodesPopulation is the population generation in which the recovery codes are good; 0 for every one.
+	CodesPopulation int64 `json:"codes_population,omitempty"`
 	// Lock is that of the authenticator, RecoveryLock that of the recovery codes; nil while open.
 	Lock         *Lock `json:"lock,omitempty"`
 	RecoveryLock *Lock `json:"recovery_lock,omitempty"`
+}
+
+// CodesIn is how many recovery codes are left that are good in an epoch.
+func (r TOTPStatusReply) CodesIn(e Epoch) int {
+	if r.CodesPopulation != 0 && r.CodesPopulation != e.Population {
+		return 0
+	}
+	return r.CodesLeft
 }
 
 // Lock is a factor that is closed after wrong codes.

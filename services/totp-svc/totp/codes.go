@@ -91,9 +91,15 @@ func earlierRecoveryHash(who contract.Account, set, code string) string {
 	return hex.EncodeToString(digest(who.Portal, who.User, set, code))
 }
 
-// holds returns the name under which the set keeps a code, if it has it.
-func (d recoverySet) holds(who contract.Account, code string) (hash string, ok bool) {
-	if d.Set == "" {
+// counts tells whether the set was made in this generation of the person's population: off and on again, it is dead.
+func (d recoverySet) counts(population int64) bool {
+	return d.Population == 0 || d.Population == population
+}
+
+// holds returns the name under which the set keeps a code, if it has it and counts in this population generation. The
+// generation of a set never changes, so that whoever then spends the code of this very set need not look again.
+func (d recoverySet) holds(who contract.Account, population int64, code string) (hash string, ok bool) {
+	if d.Set == "" || !d.counts(population) {
 		return "", false
 	}
 	for _, of := range []func(contract.Account, string, string) string{recoveryHash, earlierRecoveryHash} {

@@ -99,18 +99,23 @@ func TestARecoveryCodeIsKeptAsAPasswordIs(t *testing.T) {
 	}
 	for _, hash := range []string{recoveryHash(who, "s", code), earlierRecoveryHash(who, "s", code)} {
 		set := recoverySet{Set: "s", Codes: map[string]string{hash: "s"}}
-		if got, ok := set.holds(who, code); !ok || got != hash {
+		if got, ok := set.holds(who, 1, code); !ok || got != hash {
 			t.Errorf("a code that is kept is not found: %q, %v", got, ok)
 		}
-		if _, ok := set.holds(who, other); ok {
+		if _, ok := set.holds(who, 1, other); ok {
 			t.Error("another code is found")
 		}
+		set.Population = 2 // made after the population was off and on again, or before
+		if _, ok := set.holds(who, 1, code); ok {
+			t.Error("a code of another generation is found")
+		}
+		set.Population = 1
 		set.Set = "t" // codes of another set, such as of before
-		if _, ok := set.holds(who, code); ok {
+		if _, ok := set.holds(who, 1, code); ok {
 			t.Error("a code of another set is found")
 		}
 	}
-	if _, ok := (recoverySet{Codes: map[string]string{}}).holds(who, code); ok {
+	if _, ok := (recoverySet{Codes: map[string]string{}}).holds(who, 1, code); ok {
 		t.Error("who has no codes has this one")
 	}
 }
