@@ -98,6 +98,7 @@ func TestI5ADeadFactorOpensNoSession(t *testing.T) {
 		"a telephone, reset":                   {contract.Organization, untold},
 		"an app, reset where it is none's due": {contract.Internal, func(t *testing.T, p *person) { h.switches(t, internally(contract.ModeOptional)); p.resetUntold(t) }},
 	} {
+		h.switches(t, internally(contract.ModeRequired)) // whatever the case before has left
 		p := h.add(t, c.audience, 1)[0]
 		p.enrol(t)
 		begin := func() (sut.SignIn, string) {
