@@ -74,6 +74,8 @@ type DecideRequest struct {
 	Account
 	Audience  Audience `json:"audience"`
 	Federated bool     `json:"federated"`
+	// Again tells that the person was asked about before in this sign-in: figures count it once.
+	Again bool `json:"again,omitempty"`
 }
 
 // Action is what a decision asks for.

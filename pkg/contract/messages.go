@@ -10,7 +10,7 @@ func Messages() []Message {
 	who := Account{Portal: "northwind", User: "u7q2"}
 	epoch := Epoch{Population: 2, Person: 1}
 	info := FactorInfo{Factor: FactorTOTP, Enrolment: "en1", Label: "Pixel 9", Since: at}
-	decide := DecideRequest{Account: who, Audience: Internal}
+	decide := DecideRequest{Account: who, Audience: Internal, Again: true}
 	settings := Settings{
 		Internal:      PopulationSettings{Mode: ModeRequired},
 		Organizations: OrganizationSettings{Mode: ModeRequired, AllowOptOut: true}, Version: 3,

@@ -121,7 +121,7 @@ func (g *gateway) raised(ctx, asking context.Context, s session, made newFactor,
 		return session{}, secret.String{}, err
 	}
 	return g.sessions.rise(ctx, s, []string{s.first(), "otp"}, c, func(ctx context.Context) error {
-		d, err := g.flow.decide(ctx, s.Portal, s.Who)
+		d, err := g.flow.still(ctx, s.Portal, s.Who)
 		if i, ok := factorIn(d, made.factor); err == nil && (!ok || i.Enrolment != made.enrolment) {
 			err = errNotBegun
 		}

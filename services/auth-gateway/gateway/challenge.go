@@ -206,7 +206,7 @@ func (f *signIns) recovered(ctx, asking context.Context, s signIn, revision uint
 	if err != nil {
 		return outcome{}, err
 	}
-	d, err := f.decide(ctx, s.Portal, s.Who)
+	d, err := f.still(ctx, s.Portal, s.Who)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -138,7 +138,7 @@ func (f *signIns) stands(ctx context.Context, s signIn, who profile) error {
 	if len(s.Methods) < 2 && s.Door == nil {
 		return nil
 	}
-	d, err := f.decide(ctx, s.Portal, who)
+	d, err := f.still(ctx, s.Portal, who)
 	if err == nil && (d.Epoch.Person != s.Epoch.Person || !s.stillProves(d)) {
 		err = errOver
 	}

@@ -278,6 +278,13 @@ func (f *signIns) decide(ctx context.Context, portalID string, who profile) (con
 	return d, err
 }
 
+// still asks policy about a person once more: what counts now, where it was asked when this began.
+func (f *signIns) still(ctx context.Context, portalID string, who profile) (contract.Decision, error) {
+	req := who.decideRequest(portalID)
+	req.Again = true
+	return bus.Request(ctx, f.bus, contract.PolicyDecide, req)
+}
+
 // decideRequest asks policy about a person.
 func (p profile) decideRequest(portalID string) contract.DecideRequest {
 	return contract.DecideRequest{
