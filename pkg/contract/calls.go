@@ -74,6 +74,8 @@ type DecideRequest struct {
 	Account
 	Audience  Audience `json:"audience"`
 	Federated bool     `json:"federated"`
+	// Again tells that the person was asked about before in this sign-in: figures count it once.
+	Again bool `json:"again,omitempty"`
 }
 
 // Action is what a decision asks for.
@@ -475,9 +477,10 @@ type TOTPVerifyRequest struct {
 	Code      Sealed `json:"code"`
 }
 
-// RegenerateRequest asks [TOTPRegenerate].
+// RegenerateRequest asks [TOTPRegenerate]. The codes are good under the epoch's population generation, and no other.
 type RegenerateRequest struct {
 	Account
+	Epoch Epoch `json:"epoch"`
 }
 
 // RegenerateReply carries a JSON array of ten codes, sealed with [PurposeRecoveryCodes].
@@ -485,10 +488,11 @@ type RegenerateReply struct {
 	Codes Sealed `json:"codes"`
 }
 
-// RecoverRequest asks [TOTPRecover].
+// RecoverRequest asks [TOTPRecover]. Epoch is the one that counts now.
 type RecoverRequest struct {
 	Account
-	Code Sealed `json:"code"`
+	Code  Sealed `json:"code"`
+	Epoch Epoch  `json:"epoch"`
 }
 
 // RecoverReply names the recovery, by which the reset that follows happens once.
@@ -505,9 +509,19 @@ type StatusRequest struct {
 // TOTPStatusReply is the reply of [TOTPStatus].
 type TOTPStatusReply struct {
 	CodesLeft int `json:"codes_left"`
+	// CodesPopulation is the population generation in which the recovery codes are good.
+	CodesPopulation int64 `json:"codes_population,omitempty"`
 	// Lock is that of the authenticator, RecoveryLock that of the recovery codes; nil while open.
 	Lock         *Lock `json:"lock,omitempty"`
 	RecoveryLock *Lock `json:"recovery_lock,omitempty"`
+}
+
+// CodesIn is how many recovery codes are left that are good in an epoch.
+func (r TOTPStatusReply) CodesIn(e Epoch) int {
+	if r.CodesPopulation != e.Population {
+		return 0
+	}
+	return r.CodesLeft
 }
 
 // Lock is a factor that is closed after wrong codes.

@@ -48,8 +48,9 @@ var (
 
 	// EnrolmentStarted: somebody began to enrol.
 	EnrolmentStarted = Event[EnrolmentFact]{"sallyport.fact.enrolment.started", StreamFacts, []Service{AuthGateway}, []Service{Policy}, "Somebody began to enrol."}
-	// EnrolmentConfirmed: a factor was activated. policy-svc records it if the direct call was lost.
-	EnrolmentConfirmed = Event[EnrolmentFact]{"sallyport.fact.enrolment.confirmed", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy}, "A factor was activated; it is recorded even if the direct call was lost."}
+	// EnrolmentConfirmed: a factor was activated. policy-svc records it, and the gateway ends the sessions of before, if
+	// the request that brought the code went no further.
+	EnrolmentConfirmed = Event[EnrolmentFact]{"sallyport.fact.enrolment.confirmed", StreamFacts, []Service{TOTP, SMSDispatcher}, []Service{Policy, AuthGateway}, "A factor was activated; it is recorded, and sessions of before end, even if the direct call was lost."}
 	// EnrolmentReset: one person must enrol again. The owners of factors and sessions clean up what is older than
 	// the reset.
 	EnrolmentReset = Event[ResetFact]{"sallyport.fact.enrolment.reset", StreamFacts, []Service{Policy}, []Service{AuthGateway, Policy, TOTP, SMSDispatcher}, "One person must enrol again; what is older than the reset is cleaned up, sessions included."}

@@ -10,7 +10,7 @@ func Messages() []Message {
 	who := Account{Portal: "northwind", User: "u7q2"}
 	epoch := Epoch{Population: 2, Person: 1}
 	info := FactorInfo{Factor: FactorTOTP, Enrolment: "en1", Label: "Pixel 9", Since: at}
-	decide := DecideRequest{Account: who, Audience: Internal}
+	decide := DecideRequest{Account: who, Audience: Internal, Again: true}
 	settings := Settings{
 		Internal:      PopulationSettings{Mode: ModeRequired},
 		Organizations: OrganizationSettings{Mode: ModeRequired, AllowOptOut: true}, Version: 3,
@@ -45,9 +45,9 @@ func Messages() []Message {
 		call(TOTPBegin, TOTPBeginRequest{who, "en1", "Northwind Portal", "dana@northwind.test", epoch}, TOTPBeginReply{"c2VhbGVk", at.Add(10 * time.Minute)}),
 		call(TOTPConfirm, TOTPConfirmRequest{who, "en1", "c2VhbGVk", "Pixel 9"}, confirmation),
 		call(TOTPVerify, TOTPVerifyRequest{who, "en1", "c2VhbGVk"}, Empty{}),
-		call(TOTPRegenerate, RegenerateRequest{who}, RegenerateReply{"c2VhbGVk"}),
-		call(TOTPRecover, RecoverRequest{who, "c2VhbGVk"}, RecoverReply{"rc1", 9}),
-		call(TOTPStatus, StatusRequest{who}, TOTPStatusReply{9, &lock, &Lock{Failures: 50}}),
+		call(TOTPRegenerate, RegenerateRequest{who, epoch}, RegenerateReply{"c2VhbGVk"}),
+		call(TOTPRecover, RecoverRequest{who, "c2VhbGVk", epoch}, RecoverReply{"rc1", 9}),
+		call(TOTPStatus, StatusRequest{who}, TOTPStatusReply{9, 2, &lock, &Lock{Failures: 50}}),
 		call(TOTPUnlock, unlock, UnlockReply{true}),
 		call(SMSOpen, SMSOpenRequest{who, "ch1", "si1", ForEnrolment, "en2", epoch, "c2VhbGVk", "Northwind Portal", "portal.northwind.test", "192.0.2.0/24"},
 			SMSOpenReply{"xxx-xxx-9443", at.Add(30 * time.Second), at.Add(5 * time.Minute)}),

@@ -227,4 +227,18 @@ func TestB07AFederatedAdminStepsUpAtTheProvider(t *testing.T) {
 	if got := change(); got != "step_up_required" {
 		t.Errorf("five minutes later a change is answered %q", got)
 	}
+
+	// Who lingers on the way back has proved it when the provider says, and not when they came.
+	h.onTime()
+	to = b.jump("/account/step-up/with/hostile")
+	code = p.grant(to, "elif", "entra@demo.test")
+	h.w.Clock.Add(4 * time.Minute)
+	b.open(callback(to, code))
+	if got := change(); got != "" {
+		t.Errorf("four minutes after the sign-in there a change is answered %q", got)
+	}
+	h.w.Clock.Add(time.Minute)
+	if got := change(); got != "step_up_required" {
+		t.Errorf("five minutes after the sign-in there, one after the way back, a change is answered %q", got)
+	}
 }

@@ -58,8 +58,13 @@ func TestB07AFactorOfOursIsAskedForAfterTheProvider(t *testing.T) {
 	if strings.Contains(b.body, `type="password"`) {
 		t.Errorf("after the provider a password is asked for:\n%s", b.body)
 	}
+	version := 1
 	settings := func() int {
-		return h.call(t, http.MethodPut, "/v1/admin/settings", b.token(), `{"internal":{"mode":"required"},"organizations":{"mode":"required","allow_opt_out":true},"version":1}`, nil)
+		status := h.call(t, http.MethodPut, "/v1/admin/settings", b.token(), fmt.Sprintf(`{"internal":{"mode":"required"},"organizations":{"mode":"required","allow_opt_out":true},"version":%d}`, version), nil)
+		if status == http.StatusOK {
+			version++
+		}
+		return status
 	}
 	if status := settings(); status != http.StatusForbidden {
 		t.Errorf("a change after the provider alone: status %d, want 403", status)
@@ -72,5 +77,17 @@ func TestB07AFactorOfOursIsAskedForAfterTheProvider(t *testing.T) {
 	}
 	if status := settings(); status != http.StatusOK {
 		t.Errorf("a change after both: status %d, want 200", status)
+	}
+	// The older of the two says how long both are good for.
+	h.onTime()
+	to = b.jump("/account/step-up/with/hostile")
+	b.open(callback(to, p.grant(to, "amir", "agent@demo.test")))
+	h.w.Clock.Add(4 * time.Minute)
+	if status, refusal := stepUp(fmt.Sprintf(`{"password":"","code":%q}`, code())); status != http.StatusNoContent {
+		t.Errorf("the right code, four minutes after the provider: %d %q", status, refusal)
+	}
+	h.w.Clock.Add(time.Minute)
+	if status := settings(); status != http.StatusForbidden {
+		t.Errorf("a change more than five minutes after the provider: status %d, want 403", status)
 	}
 }

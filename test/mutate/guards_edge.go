@@ -180,9 +180,34 @@ var edgeGuards = []guard{
 	},
 	{
 		Name: "gateway: a new factor ends the other sessions", Keeps: "who came in before with the password alone is out",
-		File: gatewayDir + "enrolment.go", Old: `	return f.sessions.endOthers(ctx, n.who, keep)`, New: `	_ = keep
-	return nil`,
-		Package: attackPackage, Test: "TestRule12ANewFactorEndsTheOtherSessions",
+		File: gatewayDir + "enrolment.go", Old: `	return c, f.sessions.endOthers(ctx, n.who, keep)`, New: `	_ = keep
+	return c, nil`,
+		Package: attackPackage, Test: "TestRule12AFirstFactorEndsWhatThePasswordOpened",
+	},
+	{
+		Name: "gateway: a new factor ends sessions, whoever confirmed it", Keeps: "a gateway that dies on the way leaves no session of before",
+		File: gatewayDir + "session_ends.go", Old: `return v.endedBy(d.Message)`, New: `return false`,
+		Package: attackPackage, Test: "TestRule12AFactorEndsSessionsWhoeverConfirmedIt",
+	},
+	{
+		Name: "gateway: policy is looked at again with the session", Keeps: "a factor that died between the password and the code lets nobody in",
+		File: gatewayDir + "complete.go", Old: `if err == nil && (d.Epoch.Person != s.Epoch.Person || !s.stillProves(d)) {`, New: `if err == nil && d.Action == "" {`,
+		Package: attackPackage, Test: "TestI5ADeadFactorOpensNoSession",
+	},
+	{
+		Name: "gateway: who must have a factor does not step up without", Keeps: "a factor that was turned off and on is no proof, and neither is none",
+		File: gatewayDir + "account.go", Old: `	case d.Action == contract.Enroll:`, New: `	case d.Action == "":`,
+		Package: attackPackage, Test: "TestI5NobodyStepsUpWithADeadFactor",
+	},
+	{
+		Name: "gateway: the older proof says how old a step-up is", Keeps: "password and code are both at most five minutes old",
+		File: gatewayDir + "account.go", Old: `		since = s.ProviderAt`, New: `		since = time.Time{}`,
+		Package: federatedPackage, Test: "TestB07AFactorOfOursIsAskedForAfterTheProvider",
+	},
+	{
+		Name: "totp: recovery codes die with their generation", Keeps: "codes of before off and on kill no factor that was enrolled since",
+		File: totpDir + "codes.go", Old: `return d.Population == 0 || d.Population == population`, New: `return true`,
+		Package: totpPackage, Test: "TestB05OffAndOnAgainKillsRecoveryCodes",
 	},
 	{
 		Name: "gateway: a recovery ends every session", Keeps: "who was let in by the lost factor is out before the answer",
@@ -191,7 +216,7 @@ var edgeGuards = []guard{
 	},
 	{
 		Name: "gateway: a reset ends sessions, whoever asked for it", Keeps: "a gateway that dies on the way leaves no session of a factor that was reset",
-		File: gatewayDir + "service.go", Old: `return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At, d.Message.Keep)`, New: `return nil`,
+		File: gatewayDir + "session_ends.go", Old: `return v.resetBy(d.Message)`, New: `return false`,
 		Package: attackPackage, Test: "TestRule12AResetEndsSessionsWhoeverAskedForIt",
 	},
 	{

@@ -206,9 +206,7 @@ var doorGuards = []guard{
 	},
 	{
 		Name: "gateway: a rise is another session", Keeps: "who knew the old token has nothing of the new rights",
-		File: gatewayDir + "session.go", Old: `		err = s.end(ctx, old.ID)
-`, New: `		err = nil
-`,
+		File: gatewayDir + "session.go", Old: `	if err := s.end(ctx, old.ID); err != nil {`, New: `	if err := error(nil); err != nil {`,
 		Package: gatewayPackage, Test: "TestASessionThatRisesIsAnother",
 	},
 	{
@@ -262,7 +260,7 @@ var doorGuards = []guard{
 	},
 	{
 		Name: "gateway: a newer password ends what the older began", Keeps: "a stolen password is worth nothing once it is changed",
-		File: gatewayDir + "signin.go", Old: `|| u.PasswordAt.After(s.CreatedAt) {`, New: `{`,
+		File: gatewayDir + "complete.go", Old: `|| u.PasswordAt.After(s.CreatedAt) {`, New: `{`,
 		Package: e2ePackage, Test: "TestB28ANewPasswordEndsWhatTheOldOneBegan",
 	},
 	{

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -9,18 +10,19 @@ import (
 )
 
 // stepUp takes password and code again, both of which must be right. The code is looked at only after the password,
-// so that its counter moves for nobody who lacks that. Who has no factor proves all there is with the password.
-func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.String) error {
+// so that its counter moves for nobody who lacks that. Who has no factor, and needs none, proves all there is with the
+// password; who must have one, and has one no more, signs in again and sets it up. It returns the session as it is then.
+func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.String) (session, error) {
 	u, err := g.accounts.byID(ctx, s.account())
 	if err != nil {
-		return err
+		return s, err
 	}
 	proved, err := g.provedAtProvider(ctx, s, u)
 	if err != nil {
-		return err
+		return s, err
 	}
 	if !proved && u.Password == "" && !u.Federated {
-		return errAtPortal
+		return s, errAtPortal
 	}
 	if !proved {
 		right := false
@@ -31,40 +33,52 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 			})
 		}
 		if err != nil {
-			return err
+			return s, err
 		}
 		if !right {
-			return contract.Refuse(contract.InvalidCredentials, "That password is not right.")
+			return s, contract.Refuse(contract.InvalidCredentials, "That password is not right.")
 		}
+	}
+	var since time.Time // when the older of the two proofs was given; zero is just now
+	if proved {
+		since = s.ProviderAt
 	}
 	d, err := g.flow.decide(ctx, s.Portal, s.Who)
 	if err != nil {
-		return err
+		return s, err
 	}
 	factor, err := livingOf(d, s.Who.Audience)
 	switch {
 	case err == nil:
 		text := textChallenge{s.StepUpChallenge, s.ID, contract.ForStepUp}
-		asking, call, err := g.asking(ctx, s, code)
+		asking, call, err := g.asking(ctx, s, code, stepUpCodes)
 		if err != nil {
-			return err
+			return s, err
 		}
+		now := s
 		if _, err = g.flow.check(asking, s.account(), factor.Factor, factor.Enrolment, text, code); err == nil {
-			err = g.steppedUp(ctx, s)
+			now, err = g.steppedUp(ctx, s, since)
 		}
-		g.noteUnanswered(ctx, s, call, code, err)
-		return err
+		g.noteUnanswered(ctx, s, call, code, err, stepUpCodes)
+		return now, err
+	case d.Action == contract.Enroll:
+		return s, errFactorGone
 	case s.Who.Federated && !proved:
-		return contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
+		return s, contract.Refuse(contract.Forbidden, "Your organization's own sign-in proves who you are.")
 	}
-	return g.steppedUp(ctx, s)
+	return g.steppedUp(ctx, s, since)
 }
 
-// steppedUp writes into the session that its person has just proved who they are.
-func (g *gateway) steppedUp(ctx context.Context, s session) error {
-	now := g.now()
-	_, err := g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = now, "" })
-	return err
+// errFactorGone is for who has a session from before their factor died, or before one was asked for.
+var errFactorGone = contract.Refuse(contract.Forbidden, "Your portal asks for a second factor, and you have none that counts. Please sign out, sign in again and set it up.")
+
+// steppedUp writes into the session that its person has proved who they are: at the time at which the older of the two
+// proofs was given, or just now if that is zero. Each is good for five minutes, and the older one not for ten.
+func (g *gateway) steppedUp(ctx context.Context, s session, since time.Time) (session, error) {
+	if since.IsZero() {
+		since = g.now()
+	}
+	return g.sessions.change(ctx, s.ID, func(v *session) { v.StepUpAt, v.StepUpChallenge = since, "" })
 }
 
 // errAtPortal is for who has no password here: that they came through the portal door again is their step-up.
@@ -121,13 +135,17 @@ func (g *gateway) accountState(ctx context.Context, s session) (contract.Decisio
 		return contract.Decision{}, 0, err
 	}
 	st, err := bus.Request(ctx, g.svc.Bus, contract.TOTPStatus, contract.StatusRequest{Account: s.account()})
-	return d, st.CodesLeft, err
+	return d, st.CodesIn(d.Epoch), err
 }
 
 // newRecoveryCodes makes a new set for a person who has a factor and proved it a moment ago: who finds an open
 // session must not walk away with ten keys. It is in the audit log first, so that no set is made unseen.
 func (g *gateway) newRecoveryCodes(ctx context.Context, s session) ([]string, error) {
-	if _, err := g.living(ctx, s); err != nil {
+	d, err := g.flow.decide(ctx, s.Portal, s.Who)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := livingOf(d, s.Who.Audience); err != nil {
 		return nil, err
 	}
 	if !s.fresh(g.now()) {
@@ -137,7 +155,7 @@ func (g *gateway) newRecoveryCodes(ctx context.Context, s session) ([]string, er
 	if err := g.desk.audited(ctx, contract.AuditRequest{ID: bus.NewID(), AuditNote: note}); err != nil {
 		return nil, err
 	}
-	r, err := bus.Request(ctx, g.svc.Bus, contract.TOTPRegenerate, contract.RegenerateRequest{Account: s.account()})
+	r, err := bus.Request(ctx, g.svc.Bus, contract.TOTPRegenerate, contract.RegenerateRequest{Account: s.account(), Epoch: d.Epoch})
 	if err != nil {
 		return nil, err
 	}

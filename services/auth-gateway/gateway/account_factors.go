@@ -18,6 +18,8 @@ type enrolling struct {
 	Epoch     contract.Epoch `json:"epoch"`
 	// BegunAt is when they had proved who they are.
 	BegunAt time.Time `json:"begun_at"`
+	// Unanswered are its codes of which nobody knows what became.
+	Unanswered unanswered `json:"unanswered,omitempty"`
 }
 
 // enrollingLife is how long a secret may be looked at and confirmed without another proof: as long as totp-svc keeps it.
@@ -100,10 +102,31 @@ func (g *gateway) confirmTOTP(ctx context.Context, s session, code secret.String
 		return session{}, secret.String{}, errNotBegun
 	}
 	made := newFactor{who: s.account(), factor: contract.FactorTOTP, enrolment: s.Enrolling.Enrolment, label: label}
-	if err := g.flow.activate(ctx, ctx, made, code, s.ID); err != nil {
+	codes := codesOf(made.enrolment)
+	asking, call, err := g.asking(ctx, s, code, codes)
+	if err != nil {
 		return session{}, secret.String{}, err
 	}
-	return g.sessions.rise(ctx, s, []string{s.first(), "otp"})
+	risen, token, err := g.raised(ctx, asking, s, made, code)
+	// The code is spent, and the person has no new token: typed again, it is right again.
+	g.noteUnanswered(ctx, s, call, code, err, codes)
+	return risen, token, err
+}
+
+// raised is confirmTOTP for a call of which it is known what to ask under. Policy is asked once more when the new session
+// is written, for the same reason as at the end of a sign-in: a reset that came between has ended the old one only.
+func (g *gateway) raised(ctx, asking context.Context, s session, made newFactor, code secret.String) (session, secret.String, error) {
+	c, err := g.flow.activate(ctx, asking, made, code, s.ID)
+	if err != nil {
+		return session{}, secret.String{}, err
+	}
+	return g.sessions.rise(ctx, s, []string{s.first(), "otp"}, c, func(ctx context.Context) error {
+		d, err := g.flow.still(ctx, s.Portal, s.Who)
+		if i, ok := factorIn(d, made.factor); err == nil && (!ok || i.Enrolment != made.enrolment) {
+			err = errNotBegun
+		}
+		return err
+	})
 }
 
 // renameFactor gives a person's device another name; none at all is a name, too.

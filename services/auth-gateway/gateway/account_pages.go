@@ -149,7 +149,7 @@ func (g *gateway) proof(c *fiber.Ctx, why web.Text, ok func(session) bool) (s se
 	password, code := formSecret(c, "password"), formSecret(c, "code")
 	err := error(errPasswordMissing)
 	if !password.Empty() {
-		err = g.stepUp(c.UserContext(), s, password, code)
+		s, err = g.stepUp(c.UserContext(), s, password, code)
 	}
 	if err != nil {
 		e := contract.AsError(err)
@@ -158,7 +158,6 @@ func (g *gateway) proof(c *fiber.Ctx, why web.Text, ok func(session) bool) (s se
 		}
 		return s, false, g.askStepUp(c, refusalStatus(e), c.Path(), why, e)
 	}
-	s.StepUpAt = g.now()
 	return s, true, nil
 }
 
@@ -227,14 +226,14 @@ func (g *gateway) postRecoveryCodes(c *fiber.Ctx) error {
 	ctx := c.UserContext()
 	s := sessionOf(ctx)
 	if !s.fresh(g.now()) {
-		if err := g.stepUp(ctx, s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
+		var err error
+		if s, err = g.stepUp(ctx, s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
 			e := contract.AsError(err)
 			if e.Code == contract.Unavailable || e.Code == contract.InternalError || e.Code == contract.Unauthenticated {
 				return err
 			}
 			return g.showAccount(c, refusalStatus(e), "", e)
 		}
-		s.StepUpAt = g.now()
 	}
 	_, left, err := g.accountState(ctx, s)
 	if err != nil {

@@ -310,7 +310,8 @@ type stepUpRequest struct {
 }
 
 func (g *gateway) apiStepUp(ctx context.Context, in *stepUpRequest) (*struct{}, error) {
-	return nil, g.stepUp(ctx, sessionOf(ctx), in.Body.Password, in.Body.Code)
+	_, err := g.stepUp(ctx, sessionOf(ctx), in.Body.Password, in.Body.Code)
+	return nil, err
 }
 
 // Texted is where a code went.

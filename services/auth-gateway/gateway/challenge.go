@@ -206,7 +206,13 @@ func (f *signIns) recovered(ctx, asking context.Context, s signIn, revision uint
 	if err != nil {
 		return outcome{}, err
 	}
-	r, err := bus.Request(asking, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed})
+	d, err := f.still(ctx, s.Portal, s.Who)
+	if err != nil {
+		return outcome{}, err
+	}
+	// Asked under what counts now, and not when the sign-in began: codes of before off and on must not kill what was
+	// enrolled since.
+	r, err := bus.Request(asking, f.bus, contract.TOTPRecover, contract.RecoverRequest{Account: s.account(), Code: sealed, Epoch: d.Epoch})
 	if err != nil {
 		return outcome{}, noteCode(ctx, f.log, s.account(), "recovery", err)
 	}
@@ -218,8 +224,7 @@ func (f *signIns) recovered(ctx, asking context.Context, s signIn, revision uint
 	if err := f.sessions.endOthers(ctx, s.account(), ""); err != nil {
 		return outcome{}, err
 	}
-	d, err := f.decide(ctx, s.Portal, s.Who)
-	if err != nil {
+	if d, err = f.decide(ctx, s.Portal, s.Who); err != nil {
 		return outcome{}, err
 	}
 	s.Challenge, s.Destination, s.ResendAt, s.Started, s.Again = "", "", time.Time{}, false, true

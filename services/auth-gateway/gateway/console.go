@@ -168,11 +168,7 @@ func (g *gateway) prove(c *fiber.Ctx, s session, done bool) (session, error) {
 	if done {
 		return s, nil
 	}
-	if err := g.stepUp(c.UserContext(), s, formSecret(c, "password"), formSecret(c, "code")); err != nil {
-		return s, err
-	}
-	s.StepUpAt = g.now()
-	return s, nil
+	return g.stepUp(c.UserContext(), s, formSecret(c, "password"), formSecret(c, "code"))
 }
 
 // sendProof texts a code to an admin whose codes come by text message; a refusal is said beside the code.

@@ -137,15 +137,12 @@ func (s signIn) redeemable(now time.Time) error {
 }
 
 // stillProves tells whether what a person did in a sign-in is what policy asks of them now: a factor that was reset or
-// replaced since proves nothing any more, and neither does having none where one is asked for by now.
+// replaced since proves nothing any more, even where none is asked for by now, and neither does having none where one is.
 func (s signIn) stillProves(d contract.Decision) bool {
-	switch d.Action { //nolint:exhaustive // who must enrol has proved nothing
-	case contract.Allow:
-		return true
-	case contract.Challenge:
-		return len(s.Methods) > 1 && slices.ContainsFunc(d.Factors, func(i contract.FactorInfo) bool { return i.Enrolment == s.Enrolment })
+	if len(s.Methods) > 1 {
+		return slices.ContainsFunc(d.Factors, func(i contract.FactorInfo) bool { return i.Enrolment == s.Enrolment })
 	}
-	return false
+	return d.Action == contract.Allow
 }
 
 // back is where the browser of a sign-in goes when there is nothing more to do here: the registered URL, and where the

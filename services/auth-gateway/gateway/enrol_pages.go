@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -138,7 +139,7 @@ func (g *gateway) postConfirm(c *fiber.Ctx) error {
 			return answer
 		}
 		// A text message's code has a life of its own, shorter than the sign-in's.
-		if e.Code != contract.Expired || s.Factor != contract.FactorSMS {
+		if errors.Is(err, errOver) || e.Code != contract.Expired || s.Factor != contract.FactorSMS {
 			if handled, answer := g.elsewhere(c, err); handled {
 				return answer
 			}

@@ -85,17 +85,26 @@ func (f *signIns) unenrolled(ctx context.Context, s signIn, revision uint64) (ow
 	return false, nil
 }
 
-// started tells once that somebody began to enrol.
+// started tells once that somebody began to enrol. Of two who begin at once both go on: what they were shown is the same
+// enrolment.
 func (f *signIns) started(ctx context.Context, s signIn, revision uint64) (signIn, error) {
-	if s.Started {
-		return s, nil
+	for try := 1; !s.Started; try++ {
+		now := s
+		now.Started, now.starts = true, true
+		now, _, err := f.advance(ctx, now, revision, stepNothing)
+		if err == nil {
+			f.tellStarted(ctx, now.account(), now.Factor, now.Enrolment, now.Epoch)
+			return now, nil
+		}
+		if !errors.Is(err, errWentOn) || try == noteTries {
+			return signIn{}, err
+		}
+		latest, newer, readErr := f.kv.Get(ctx, s.ID)
+		if readErr != nil || latest.Status != s.Status || latest.Enrolment != s.Enrolment {
+			return signIn{}, err
+		}
+		s, revision = latest, newer
 	}
-	s.Started, s.starts = true, true
-	s, _, err := f.advance(ctx, s, revision, stepNothing)
-	if err != nil {
-		return signIn{}, err
-	}
-	f.tellStarted(ctx, s.account(), s.Factor, s.Enrolment, s.Epoch)
 	return s, nil
 }
 
@@ -170,9 +179,12 @@ func (f *signIns) confirm(ctx context.Context, p portal, id, token string, code 
 	if err != nil {
 		return outcome{}, err
 	}
-	switch err := f.activate(ctx, asking, made, code, ""); {
+	confirmed, err := f.activate(ctx, asking, made, code, "")
+	s.EnrolledAt = confirmed.Since
+	switch {
 	case errors.Is(err, errActiveAlready):
 		// Its answer was lost before policy-svc heard of it. The person has a factor now, and proves it by signing in.
+		// Sessions of before end by the fact.
 		return f.finish(ctx, s, revision, stepReenter, nil)
 	case err != nil:
 		f.noteLock(ctx, s, revision, err)
@@ -197,37 +209,37 @@ var errActiveAlready = contract.Refuse(contract.Conflict, "Your authenticator ap
 
 // activate takes the code that proves a new factor, makes the enrolment count, and ends the person's sessions but one
 // ("" for all of them). asking is for the call that takes the code.
-func (f *signIns) activate(ctx, asking context.Context, n newFactor, code secret.String, keep string) error {
+func (f *signIns) activate(ctx, asking context.Context, n newFactor, code secret.String, keep string) (contract.Confirmation, error) {
+	var c contract.Confirmation
 	sealed, err := f.sealCode(code, n.who)
 	if err != nil {
-		return err
+		return c, err
 	}
-	var c contract.Confirmation
 	switch n.factor {
 	case contract.FactorTOTP:
 		c, err = bus.Request(asking, f.bus, contract.TOTPConfirm, contract.TOTPConfirmRequest{Account: n.who, Enrolment: n.enrolment, Code: sealed, Label: n.label})
 		switch contract.CodeOf(err) { //nolint:exhaustive // every other refusal is the person's to see
 		case contract.Conflict:
-			return errActiveAlready
+			return c, errActiveAlready
 		case contract.NotFound:
-			return contract.Refuse(contract.Conflict, "This QR code was replaced on another device. Please scan the new one.")
+			return c, contract.Refuse(contract.Conflict, "This QR code was replaced on another device. Please scan the new one.")
 		}
 	case contract.FactorSMS:
 		if n.text.challenge == "" {
-			return contract.Refuse(contract.Conflict, "No code has been sent yet.")
+			return c, contract.Refuse(contract.Conflict, "No code has been sent yet.")
 		}
 		c, err = bus.Request(asking, f.bus, contract.SMSConfirm, contract.SMSConfirmRequest{Account: n.who, Challenge: n.text.challenge, Flow: n.text.flow, Enrolment: n.enrolment, Code: sealed})
 	}
 	if err != nil {
-		return noteCode(ctx, f.log, n.who, "enrolment "+string(n.factor), err)
+		return c, noteCode(ctx, f.log, n.who, "enrolment "+string(n.factor), err)
 	}
 	// Recorded before the person is told: an enrolment that nobody counts would let a stranger with the password
-	// enrol again. Should this process die here, the confirming service's own event records it.
+	// enrol again. Should this process die here, the confirming service's own event records it, and ends the sessions.
 	record := contract.RecordRequest{Account: n.who, FactorInfo: c.FactorInfo, Epoch: c.Epoch}
 	if _, err := bus.Request(ctx, f.bus, contract.PolicyRecord, record); err != nil {
-		return err
+		return c, err
 	}
-	return f.sessions.endOthers(ctx, n.who, keep)
+	return c, f.sessions.endOthers(ctx, n.who, keep)
 }
 
 // skip remembers that the person declined to enrol, where policy allows it.
@@ -243,7 +255,7 @@ func (f *signIns) skip(ctx context.Context, id, token string) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	s.CanEnable = canEnable(d, s.Who.Audience)
+	s.CanEnable, s.Epoch = canEnable(d, s.Who.Audience), d.Epoch // under which the skip counts
 	return f.finish(ctx, s, revision, stepSkipped, []string{s.first()})
 }
 

@@ -257,8 +257,8 @@ func (f *federation) stepUp(ctx context.Context, s session, x found) error {
 	if x.Session != s.ID {
 		return turnBack(endedUnknown, "another session steps up")
 	}
-	now := f.now()
-	if refusal := x.claims.provedSince(x.BegunAt, now); refusal != nil {
+	at, refusal := x.claims.provedAt(x.BegunAt, f.now())
+	if refusal != nil {
 		return refusal
 	}
 	u, err := f.accounts.byID(ctx, s.account())
@@ -277,9 +277,9 @@ func (f *federation) stepUp(ctx context.Context, s session, x found) error {
 	}
 	_, noFactor := livingOf(d, s.Who.Audience)
 	_, err = f.flow.sessions.change(ctx, s.ID, func(v *session) {
-		v.ProviderAt = now
+		v.ProviderAt = at
 		if noFactor != nil {
-			v.StepUpAt = now
+			v.StepUpAt = at
 		}
 	})
 	return err
@@ -304,7 +304,7 @@ func (g *gateway) provedAtProvider(ctx context.Context, s session, u user) (bool
 	return false, contract.Refuse(contract.StepUpRequired, "You sign in with a provider. Please sign in there once more first, on your account page.")
 }
 
-// atProvider tells whether the person signed in at their provider again at most five minutes ago.
+// atProvider tells whether the person, as the provider says, signed in at their provider again at most five minutes ago.
 func (s session) atProvider(now time.Time) bool {
 	return !s.ProviderAt.IsZero() && now.Before(s.ProviderAt.Add(stepUpLife))
 }

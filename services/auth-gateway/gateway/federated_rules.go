@@ -135,17 +135,20 @@ func (c claims) displayName(email string) string {
 	return email
 }
 
-// provedSince tells whether the person proved who they are at the provider for this very journey: after it began, and
-// at most five minutes ago. A provider that does not say when has not been asked the question it was asked.
-func (c claims) provedSince(begun, now time.Time) *notArrived {
+// provedAt is when the person proved who they are at the provider for this very journey: after it began, and at most five
+// minutes ago. A provider that does not say when has not been asked the question it was asked. Where its clock is ahead of
+// ours, it was now.
+func (c claims) provedAt(begun, now time.Time) (time.Time, *notArrived) {
 	at, ok := seconds(c.AuthTime)
 	switch {
 	case !ok:
-		return turnBack(endedStale, "the token does not say when the person signed in")
+		return time.Time{}, turnBack(endedStale, "the token does not say when the person signed in")
 	case at.Before(begun.Add(-clockLeeway)), !now.Before(at.Add(stepUpLife)), at.After(now.Add(clockLeeway)):
-		return turnBack(endedStale, "the person did not sign in again")
+		return time.Time{}, turnBack(endedStale, "the person did not sign in again")
+	case at.After(now):
+		return now, nil
 	}
-	return nil
+	return at.UTC(), nil
 }
 
 // owns decides whether an account is that of an identity whose address it has. bind is set where it has no identity yet.

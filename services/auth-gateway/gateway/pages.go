@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -316,7 +317,7 @@ func (g *gateway) postCode(c *fiber.Ctx) error {
 		return answer
 	}
 	// "Conflict" without a text message means that none was sent yet, and a code may expire before its sign-in.
-	if s.Factor != contract.FactorSMS || e.Code != contract.Expired && e.Code != contract.Conflict {
+	if errors.Is(err, errOver) || s.Factor != contract.FactorSMS || e.Code != contract.Expired && e.Code != contract.Conflict {
 		if handled, answer := g.elsewhere(c, err); handled {
 			return answer
 		}

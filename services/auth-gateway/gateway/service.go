@@ -187,11 +187,7 @@ func start(ctx context.Context, env service.Env) (_ *gateway, err error) {
 		return nil, err
 	}
 	svc.Go(g.refreshPortals)
-	// A reset ends the person's sessions, whoever asked for it and whatever became of their request.
-	err = bus.Consume(ctx, svc.Bus, contract.EnrolmentReset, bus.ConsumeOptions{}, func(ctx context.Context, d bus.Delivery[contract.ResetFact]) error {
-		return g.sessions.endBefore(ctx, d.Message.Account, d.Message.At, d.Message.Keep)
-	})
-	if err != nil {
+	if err := g.sessions.follow(ctx, svc.Bus); err != nil {
 		return nil, err
 	}
 	if err := g.desk.open(ctx); err != nil {

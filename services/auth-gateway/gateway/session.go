@@ -43,12 +43,16 @@ type session struct {
 	// ExpiresAt is absolute; SeenAt is the last use, at most [sessionTouch] old.
 	ExpiresAt time.Time `json:"expires_at"`
 	SeenAt    time.Time `json:"seen_at"`
-	// StepUpAt is when password and code were last proved again; zero if never.
+	// StepUpAt is when password and code were last proved again, or the older of the two; zero if never.
 	StepUpAt time.Time `json:"step_up_at,omitzero"`
 	// StepUpChallenge is the text message whose code a step-up will ask for.
 	StepUpChallenge string `json:"step_up_challenge,omitempty"`
 	// Unanswered are the codes of step-ups of which nobody knows what became.
 	Unanswered unanswered `json:"unanswered,omitempty"`
+	// Epoch is what counted when the sign-in began; EnrolledAt since when the factor counted that opened the session, by
+	// the clock of the factor's owner: zero for none.
+	Epoch      contract.Epoch `json:"epoch,omitzero"`
+	EnrolledAt time.Time      `json:"enrolled_at,omitzero"`
 	// ProviderAt is when a federated person last signed in at their provider again; zero if never.
 	ProviderAt time.Time `json:"provider_at,omitzero"`
 }
@@ -196,11 +200,6 @@ func (s *sessions) sweep(ctx context.Context) {
 	}
 }
 
-// create opens a session for a person who has just proved who they are.
-func (s *sessions) create(ctx context.Context, portalID string, who profile, methods []string) (session, secret.String, error) {
-	return s.open(ctx, session{Portal: portalID, User: who.ID, Who: who, Methods: methods, ExpiresAt: s.now().Add(sessionLife)})
-}
-
 // open keeps a new session, with an id and a token of its own and from the device of this request.
 func (s *sessions) open(ctx context.Context, v session) (session, secret.String, error) {
 	var token secret.String
@@ -211,20 +210,29 @@ func (s *sessions) open(ctx context.Context, v session) (session, secret.String,
 		return session{}, secret.String{}, err
 	}
 	s.put(v.ID, &v, revision)
-	noteSession(ctx, s.log, v)
 	return v, token, nil
 }
 
 // rise puts a session with more privilege in the place of one: a new id and token, the old ones dead. The new one ends
-// when the old one would have.
-func (s *sessions) rise(ctx context.Context, old session, methods []string) (session, secret.String, error) {
+// when the old one would have. By is the factor that raised it, stands what must hold when the new one is written: where it
+// does not, the old one goes on.
+func (s *sessions) rise(ctx context.Context, old session, methods []string, by contract.Confirmation, stands func(context.Context) error) (session, secret.String, error) {
 	v, token, err := s.open(ctx, session{
 		Portal: old.Portal, User: old.User, Who: old.Who, Methods: methods, ExpiresAt: old.ExpiresAt, StepUpAt: old.StepUpAt,
+		EnrolledAt: by.Since, Epoch: by.Epoch,
 	})
-	if err == nil {
-		err = s.end(ctx, old.ID)
+	if err != nil {
+		return session{}, secret.String{}, err
 	}
-	return v, token, err
+	if err := stands(ctx); err != nil {
+		s.takeBack(ctx, v)
+		return session{}, secret.String{}, err
+	}
+	noteSession(ctx, s.log, v)
+	if err := s.end(ctx, old.ID); err != nil {
+		return session{}, secret.String{}, err
+	}
+	return v, token, nil
 }
 
 var errUnauthenticated = contract.Refuse(contract.Unauthenticated, "Please sign in.")
@@ -330,30 +338,16 @@ func (s *sessions) end(ctx context.Context, id string) error {
 	return s.kv.Delete(ctx, id)
 }
 
+// takeBack ends a session that was not handed out. Where that fails it is there, and nobody has its token.
+func (s *sessions) takeBack(ctx context.Context, v session) {
+	if err := s.end(context.WithoutCancel(ctx), v.ID); err != nil {
+		s.log.Warn("session that was not handed out is still there", slog.Any("error", err))
+	}
+}
+
 // endOthers revokes a person's sessions but the given one ("" for all of them).
 func (s *sessions) endOthers(ctx context.Context, who contract.Account, keep string) error {
 	return s.endThose(ctx, who, func(v session) bool { return v.ID != keep })
-}
-
-// endBefore revokes a person's sessions that began before a time, but the given one ("" for all of them).
-func (s *sessions) endBefore(ctx context.Context, who contract.Account, at time.Time, keep string) error {
-	return s.endThose(ctx, who, func(v session) bool { return v.ID != keep && v.AuthTime.Before(at) })
-}
-
-// endThose revokes the sessions of a person that are meant. While this gateway cannot see the bucket it refuses: a session
-// that it has not heard of would live on, and nobody would look again.
-func (s *sessions) endThose(ctx context.Context, who contract.Account, meant func(session) bool) error {
-	if !s.kv.Fresh() {
-		return contract.NotAnswering()
-	}
-	for _, v := range s.list(who) {
-		if meant(v) {
-			if err := s.end(ctx, v.ID); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // list returns a person's live sessions, the newest first.

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,11 @@ func watching(t *testing.T, w *servicetest.World) *sessions {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// create opens a session of somebody who was never reset.
+func (s *sessions) create(ctx context.Context, portalID string, who profile, methods []string) (session, secret.String, error) {
+	return s.open(ctx, session{Portal: portalID, User: who.ID, Who: who, Methods: methods, ExpiresAt: s.now().Add(sessionLife)})
 }
 
 func TestARevokedSessionIsDeadOnEveryGatewayAndStaysDead(t *testing.T) {
@@ -64,7 +71,9 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 	w.Clock.Add(time.Minute)
 	reset := w.Clock.Now()
 	w.Clock.Add(time.Minute)
-	_, young, err := s.create(t.Context(), "p", who, []string{"pwd", "otp"})
+	_, young, err := s.open(t.Context(), session{
+		Portal: "p", User: who.ID, Who: who, Methods: []string{"pwd", "otp"}, ExpiresAt: w.Clock.Now().Add(sessionLife), Epoch: contract.Epoch{Population: 1, Person: 1},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +81,8 @@ func TestOnlyOlderSessionsEndWithAReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.endBefore(t.Context(), contract.Account{Portal: "p", User: "u"}, reset, ""); err != nil {
+	fact := contract.ResetFact{At: reset, Epoch: contract.Epoch{Population: 1, Person: 1}}
+	if err := s.endThose(t.Context(), contract.Account{Portal: "p", User: "u"}, func(v session) bool { return v.resetBy(fact) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.check(t.Context(), old.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
@@ -99,7 +109,7 @@ func TestWhoCannotSeeTheSessionsEndsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"all": blind.endOthers(t.Context(), v.account(), ""), "those before a reset": blind.endBefore(t.Context(), v.account(), w.Clock.Now().Add(time.Hour), ""),
+		"all": blind.endOthers(t.Context(), v.account(), ""), "some": blind.endThose(t.Context(), v.account(), func(session) bool { return true }),
 	} {
 		if contract.CodeOf(err) != contract.Unavailable {
 			t.Errorf("it ended %s: %v", name, err)
@@ -165,7 +175,8 @@ func TestARemovalKeepsTheSessionItCameFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Clock.Add(time.Minute)
-	if err := s.endBefore(t.Context(), own.account(), w.Clock.Now(), own.ID); err != nil {
+	fact := contract.ResetFact{At: w.Clock.Now(), Epoch: contract.Epoch{Population: 1, Person: 1}, Keep: own.ID}
+	if err := s.endThose(t.Context(), own.account(), func(v session) bool { return v.resetBy(fact) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.check(t.Context(), other.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
@@ -184,7 +195,16 @@ func TestASessionThatRisesIsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Clock.Add(time.Minute)
-	risen, other, err := s.rise(t.Context(), old, []string{"pwd", "otp"})
+	// Where it proves nothing by the time it is written, the old one goes on, and there is no other.
+	over := contract.Refuse(contract.Conflict, "over")
+	by := contract.Confirmation{FactorInfo: contract.FactorInfo{Since: w.Clock.Now()}, Epoch: contract.Epoch{Population: 2}}
+	if _, _, err := s.rise(t.Context(), old, []string{"pwd", "otp"}, by, func(context.Context) error { return over }); !errors.Is(err, over) {
+		t.Fatal(err)
+	}
+	if _, err := s.check(t.Context(), token.Reveal()); err != nil || len(s.list(old.account())) != 1 {
+		t.Errorf("after a rise that was none: %v, %d sessions", err, len(s.list(old.account())))
+	}
+	risen, other, err := s.rise(t.Context(), old, []string{"pwd", "otp"}, by, func(context.Context) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +212,7 @@ func TestASessionThatRisesIsAnother(t *testing.T) {
 		t.Errorf("the old token works: %v", err)
 	}
 	got, err := s.check(t.Context(), other.Reveal())
-	if err != nil || got.ID == old.ID || !got.ExpiresAt.Equal(old.ExpiresAt) || !got.AuthTime.Equal(w.Clock.Now()) || got.User != "u" {
+	if err != nil || got.ID == old.ID || !got.ExpiresAt.Equal(old.ExpiresAt) || !got.AuthTime.Equal(w.Clock.Now()) || got.User != "u" || got.Epoch != by.Epoch || !got.EnrolledAt.Equal(by.Since) {
 		t.Errorf("the new session: %+v, %v", got, err)
 	}
 	// The newest stands first, and a session that has ended stands nowhere.
@@ -206,6 +226,51 @@ func TestASessionThatRisesIsAnother(t *testing.T) {
 	}
 	if err := s.endOwn(t.Context(), contract.Account{Portal: "p", User: "v"}, later.ID); contract.CodeOf(err) != contract.NotFound {
 		t.Errorf("somebody else ended it: %v", err)
+	}
+}
+
+// Who was in before a reset is out, and who came afterwards is not, whatever the clocks of two machines say.
+func TestResetsGoByGenerationsAndNotByClocks(t *testing.T) {
+	at := time.Date(2026, 1, 1, 8, 0, 0, 0, time.UTC)
+	reset := contract.ResetFact{At: at, Epoch: contract.Epoch{Population: 3, Person: 2}, Keep: "K"}
+	of := func(person int64, opened time.Time) session {
+		return session{ID: "S", Epoch: contract.Epoch{Population: 3, Person: person}, AuthTime: opened}
+	}
+	kept := of(1, at.Add(-time.Minute))
+	kept.ID = "K"
+	for name, c := range map[string]struct {
+		s    session
+		want bool
+	}{
+		"from before, by a clock that is ahead":   {of(1, at.Add(time.Minute)), true},
+		"from after, by a clock that is behind":   {of(2, at.Add(-time.Minute)), false},
+		"from after the next reset":               {of(3, at), false},
+		"the one in which the factor was removed": {kept, false},
+	} {
+		if c.s.resetBy(reset) != c.want {
+			t.Errorf("%s: %t", name, !c.want)
+		}
+	}
+}
+
+func TestWhomANewFactorSignsOut(t *testing.T) {
+	at := time.Date(2026, 1, 1, 8, 0, 0, 0, time.UTC)
+	fact := contract.EnrolmentFact{FactorInfo: contract.FactorInfo{Enrolment: "E2", Since: at}}
+	for name, c := range map[string]struct {
+		s    session
+		want bool
+	}{
+		"by the password alone, before":         {session{AuthTime: at.Add(-1)}, true},
+		"by the password alone, later":          {session{AuthTime: at}, false},
+		"by the factor of before, however late": {session{AuthTime: at.Add(time.Minute), EnrolledAt: at.Add(-1)}, true},
+		"by this factor, and a clock is behind": {session{AuthTime: at.Add(-time.Minute), EnrolledAt: at}, false},
+		"by the factor after it":                {session{AuthTime: at.Add(time.Hour), EnrolledAt: at.Add(time.Hour)}, false},
+		"the one in which it was set up":        {session{AuthTime: at.Add(-1), Enrolling: &enrolling{Enrolment: "E2"}}, false},
+		"one in which another was to be set up": {session{AuthTime: at.Add(-1), Enrolling: &enrolling{Enrolment: "E1"}}, true},
+	} {
+		if c.s.endedBy(fact) != c.want {
+			t.Errorf("%s: %t", name, !c.want)
+		}
 	}
 }
 

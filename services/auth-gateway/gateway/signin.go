@@ -39,7 +39,9 @@ type signIn struct {
 	Enrolment string         `json:"enrolment,omitempty"`
 	Epoch     contract.Epoch `json:"epoch"`
 	Label     string         `json:"label,omitempty"` // of the living factor
-	Started   bool           `json:"started,omitempty"`
+	// EnrolledAt is since when the factor counts with which the person proves who they are, by its owner's clock.
+	EnrolledAt time.Time `json:"enrolled_at,omitzero"`
+	Started    bool      `json:"started,omitempty"`
 
 	// Of a text message.
 	Challenge   string    `json:"challenge,omitempty"`
@@ -240,7 +242,7 @@ func (f *signIns) firstText(ctx context.Context, p portal, s signIn, revision ui
 // follow takes over what a decision says.
 func (s *signIn) follow(d contract.Decision) {
 	s.Factor, s.CanSkip, s.Epoch = d.Factor, d.CanSkip, d.Epoch
-	s.Enrolment, s.Label, s.Reset, s.CanEnable = "", "", nil, canEnable(d, s.Who.Audience)
+	s.Enrolment, s.Label, s.EnrolledAt, s.Reset, s.CanEnable = "", "", time.Time{}, nil, canEnable(d, s.Who.Audience)
 	switch d.Action { //nolint:exhaustive // nothing more to know when allowed
 	case contract.Enroll:
 		s.Enrolment, s.Reset = bus.NewID(), toldReset(d)
@@ -248,7 +250,7 @@ func (s *signIn) follow(d contract.Decision) {
 	case contract.Challenge:
 		for _, i := range d.Factors {
 			if i.Factor == d.Factor {
-				s.Enrolment, s.Label = i.Enrolment, i.Label
+				s.Enrolment, s.Label, s.EnrolledAt = i.Enrolment, i.Label, i.Since
 			}
 		}
 	}
@@ -274,6 +276,13 @@ func (f *signIns) decide(ctx context.Context, portalID string, who profile) (con
 	d, err := bus.Request(ctx, f.bus, contract.PolicyDecide, who.decideRequest(portalID))
 	d.MayEnroll = d.MayEnroll || err == nil && who.MasterAdmin && !who.Federated
 	return d, err
+}
+
+// still asks policy about a person once more: what counts now, where it was asked when this began.
+func (f *signIns) still(ctx context.Context, portalID string, who profile) (contract.Decision, error) {
+	req := who.decideRequest(portalID)
+	req.Again = true
+	return bus.Request(ctx, f.bus, contract.PolicyDecide, req)
 }
 
 // decideRequest asks policy about a person.
@@ -352,69 +361,6 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 	}
 	s.starts, s.locks = false, false
 	return s, revision, err
-}
-
-// open hands out the session of a sign-in that is complete. Only who moved it there (or created it there) calls this.
-//
-// The account is looked at once more, and after the session is written: whoever is disabled or loses rights at this
-// moment has their sessions ended after the account was changed, so that either the change is seen here or the session
-// is seen there.
-func (f *signIns) open(ctx context.Context, s signIn, methods []string) (outcome, error) {
-	v, token, err := f.sessions.open(ctx, session{
-		Portal: s.Portal, User: s.User, Who: s.Who, Methods: methods, ExpiresAt: f.now().Add(sessionLife), CanEnable: s.CanEnable,
-	})
-	if err != nil {
-		return outcome{}, err
-	}
-	u, err := f.current(ctx, s)
-	if who := s.sees(u); err == nil && who != s.Who {
-		s.Who = who
-		v, err = f.sessions.change(ctx, v.ID, func(v *session) { v.Who = who })
-	}
-	if err != nil {
-		if over := f.sessions.end(ctx, v.ID); over != nil { // nobody has its token
-			f.log.Warn("session that was not handed out is still there", slog.Any("error", over))
-		}
-		return outcome{}, err
-	}
-	f.arrived(s.account(), f.now(), !u.SignedIn || u.Mirror.Locked)
-	f.counts.complete(s, methods, f.now())
-	return outcome{signIn: s, session: &v, token: token}, nil
-}
-
-// current is the account of a sign-in as it is now. One that was disabled or deleted since, or whose password is
-// another than the one that began the sign-in, is a refusal.
-func (f *signIns) current(ctx context.Context, s signIn) (user, error) {
-	u, err := f.accounts.byID(ctx, s.account())
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return user{}, err
-	}
-	if err != nil || u.Disabled || u.Deleted || s.shutTo(u) || u.PasswordAt.After(s.CreatedAt) {
-		return user{}, contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
-	}
-	return u, nil
-}
-
-// finish moves a sign-in to its end and opens the session if that end is complete.
-func (f *signIns) finish(ctx context.Context, s signIn, revision uint64, way step, methods []string) (outcome, error) {
-	s.Methods = methods
-	moved, _, err := f.advance(ctx, s, revision, way)
-	for errors.Is(err, errWentOn) {
-		// A code that was right is spent: that a wrong one beside it left a note must not cost the person theirs.
-		now, latest, readErr := f.kv.Get(ctx, s.ID)
-		if readErr != nil || now.Status != s.Status || now.Enrolment != s.Enrolment || now.Challenge != s.Challenge {
-			return outcome{}, err
-		}
-		now.Methods = methods
-		moved, _, err = f.advance(ctx, now, latest, way)
-	}
-	if err != nil {
-		return outcome{}, err
-	}
-	if moved.Status != StatusComplete {
-		return outcome{signIn: moved}, nil
-	}
-	return f.open(ctx, moved, methods)
 }
 
 // lock asks the owner of a sign-in's factor whether it is closed: an admin may have opened it since that was noted.

@@ -126,12 +126,26 @@ func (f *signIns) noteUnanswered(ctx context.Context, s signIn, revision uint64,
 	}
 }
 
-// asking is [signIns.asking] of a step-up.
-func (g *gateway) asking(ctx context.Context, s session, code secret.String) (context.Context, string, error) {
+// stepUpCodes are what a session remembers of codes whose answers were lost in a step-up.
+func stepUpCodes(v *session) *unanswered { return &v.Unanswered }
+
+// codesOf are the same of codes that prove the authenticator being set up: apart, because a call is asked again about the
+// same thing only.
+func codesOf(enrolment string) func(*session) *unanswered {
+	return func(v *session) *unanswered {
+		if v.Enrolling == nil || v.Enrolling.Enrolment != enrolment {
+			return new(unanswered) // another one is set up by now
+		}
+		return &v.Enrolling.Unanswered
+	}
+}
+
+// asking is [signIns.asking] of a session.
+func (g *gateway) asking(ctx context.Context, s session, code secret.String, of func(*session) *unanswered) (context.Context, string, error) {
 	var call string
-	if len(s.Unanswered) > 0 {
+	if len(*of(&s)) > 0 {
 		if _, err := g.sessions.change(ctx, s.ID, func(v *session) {
-			call, v.Unanswered = v.Unanswered.take(g.flow.seal, s.account(), code)
+			call, *of(v) = of(v).take(g.flow.seal, s.account(), code)
 		}); err != nil {
 			return ctx, "", err
 		}
@@ -142,15 +156,15 @@ func (g *gateway) asking(ctx context.Context, s session, code secret.String) (co
 	return bus.Asking(ctx, call), call, nil
 }
 
-// noteUnanswered is [signIns.noteUnanswered] of a step-up.
-func (g *gateway) noteUnanswered(ctx context.Context, s session, call string, code secret.String, err error) {
+// noteUnanswered is [signIns.noteUnanswered] of a session.
+func (g *gateway) noteUnanswered(ctx context.Context, s session, call string, code secret.String, err error, of func(*session) *unanswered) {
 	l, ok := g.flow.lost(s.account(), call, code, err)
 	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lostWithin)
 	defer cancel()
-	if _, err := g.sessions.change(ctx, s.ID, func(v *session) { v.Unanswered = v.Unanswered.with(l) }); err != nil {
+	if _, err := g.sessions.change(ctx, s.ID, func(v *session) { *of(v) = of(v).with(l) }); err != nil {
 		g.svc.Log.Warn("lost answer not noted", slog.String("request_id", bus.RequestID(ctx)), slog.Any("error", err))
 	}
 }

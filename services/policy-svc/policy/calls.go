@@ -16,7 +16,7 @@ const rounds = 8
 
 func (p *policy) decide(ctx context.Context, req contract.DecideRequest) (contract.Decision, error) {
 	d, _, _, err := p.ask(ctx, req)
-	if err == nil {
+	if err == nil && !req.Again {
 		p.metrics.decisions.WithLabelValues(string(d.Action), string(req.Audience)).Inc()
 	}
 	return d, err

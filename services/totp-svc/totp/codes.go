@@ -86,9 +86,13 @@ func recoveryHash(who contract.Account, set, code string) string {
 	return hex.EncodeToString(argon2.IDKey([]byte(code), salt, recoveryPasses, recoveryMemoryKiB, 1, sha256.Size))
 }
 
-// holds returns the name under which the set keeps a code, if it has it.
-func (d recoverySet) holds(who contract.Account, code string) (hash string, ok bool) {
-	if d.Set == "" {
+// counts tells whether the set was made in this generation of the person's population: off and on again, it is dead.
+func (d recoverySet) counts(population int64) bool { return d.Population == population }
+
+// holds returns the name under which the set keeps a code, if it has it and counts in this population generation. The
+// generation of a set never changes, so that whoever then spends the code of this very set need not look again.
+func (d recoverySet) holds(who contract.Account, population int64, code string) (hash string, ok bool) {
+	if d.Set == "" || !d.counts(population) {
 		return "", false
 	}
 	hash = recoveryHash(who, d.Set, code)

@@ -96,18 +96,23 @@ func TestARecoveryCodeIsKeptAsAPasswordIs(t *testing.T) {
 		t.Errorf("kept as %s, want %s", recoveryHash(who, "s", code), want)
 	}
 	hash := recoveryHash(who, "s", code)
-	set := recoverySet{Set: "s", Codes: map[string]string{hash: "s"}}
-	if got, ok := set.holds(who, code); !ok || got != hash {
+	set := recoverySet{Set: "s", Population: 1, Codes: map[string]string{hash: "s"}}
+	if got, ok := set.holds(who, 1, code); !ok || got != hash {
 		t.Errorf("a code that is kept is not found: %q, %v", got, ok)
 	}
-	if _, ok := set.holds(who, other); ok {
+	if _, ok := set.holds(who, 1, other); ok {
 		t.Error("another code is found")
 	}
+	for _, generation := range []int64{0, 2} { // before the population was off and on again, and after
+		if _, ok := set.holds(who, generation, code); ok {
+			t.Error("a code of another generation is found")
+		}
+	}
 	set.Set = "t" // codes of another set, such as of before
-	if _, ok := set.holds(who, code); ok {
+	if _, ok := set.holds(who, 1, code); ok {
 		t.Error("a code of another set is found")
 	}
-	if _, ok := (recoverySet{Codes: map[string]string{}}).holds(who, code); ok {
+	if _, ok := (recoverySet{Codes: map[string]string{}}).holds(who, 1, code); ok {
 		t.Error("who has no codes has this one")
 	}
 }

@@ -191,7 +191,7 @@ func (p *person) verify(code string) error { return p.verifyOn(p.a, code) }
 
 func (p *person) regenerate() []string {
 	p.tb.Helper()
-	reply, err := p.a.regenerate(once(), contract.RegenerateRequest{Account: p.who})
+	reply, err := p.a.regenerate(once(), contract.RegenerateRequest{Account: p.who, Epoch: p.epoch})
 	if err != nil {
 		p.tb.Fatalf("regenerate: %v", err)
 	}
@@ -207,7 +207,7 @@ func (p *person) regenerate() []string {
 }
 
 func (p *person) recoverOn(ctx context.Context, s *server, code string) (contract.RecoverReply, error) {
-	return s.recover(ctx, contract.RecoverRequest{Account: p.who, Code: p.typed(code)})
+	return s.recover(ctx, contract.RecoverRequest{Account: p.who, Code: p.typed(code), Epoch: p.epoch})
 }
 
 func (p *person) recover(code string) (contract.RecoverReply, error) {

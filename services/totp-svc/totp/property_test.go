@@ -248,7 +248,7 @@ func TestAnyHistory(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(m.codes)-1).Draw(t, "code")
 				want := m.count(&m.codesGuess, h.Clock.Now())
-				call, req := bus.NewID(), contract.RecoverRequest{Account: p.who, Code: p.typed(m.codes[i])}
+				call, req := bus.NewID(), contract.RecoverRequest{Account: p.who, Code: p.typed(m.codes[i]), Epoch: p.epoch}
 				reply, err := replica(t).recover(bus.WithCallID(context.Background(), call), req)
 				expect(t, err, want, m.codesGuess)
 				if want != "" {

@@ -37,7 +37,7 @@ func (s *server) regenerate(ctx context.Context, req contract.RegenerateRequest)
 		return reply, err
 	}
 	for range looks {
-		ok, err := s.state.replaceSet(ctx, g, set, hashes)
+		ok, err := s.state.replaceSet(ctx, g, req.Epoch.Population, set, hashes)
 		if err != nil {
 			return contract.RegenerateReply{}, err
 		}
@@ -103,17 +103,18 @@ func (s *server) spend(ctx context.Context, req contract.RecoverRequest) (recove
 			}
 		}
 		g.first = ok
-		return s.claim(ctx, g, req.Account, doc, code)
+		return s.claim(ctx, g, req, doc, code)
 	}
 	return recovery{}, "", errBusy()
 }
 
 // claim decides about a recovery code, a guess that was counted.
-func (s *server) claim(ctx context.Context, g guess, who contract.Account, doc recoverySet, code string) (recovery, result, error) {
+func (s *server) claim(ctx context.Context, g guess, req contract.RecoverRequest, doc recoverySet, code string) (recovery, result, error) {
+	who := req.Account
 	r := recovery{Call: g.call, Recovery: bus.NewID()}
 	failures := doc.Guess
 	for range looks {
-		hash, ok := doc.holds(who, code)
+		hash, ok := doc.holds(who, req.Epoch.Population, code)
 		if !ok {
 			if _, locked := failures.LockedUntil(g.now); locked {
 				s.svc.Log.WarnContext(ctx, "recovery codes locked after wrong ones", slog.String("portal", who.Portal),

@@ -18,7 +18,7 @@ func (p *person) codesLeft() int {
 	if err != nil {
 		p.tb.Fatalf("status: %v", err)
 	}
-	return reply.CodesLeft
+	return reply.CodesIn(p.epoch)
 }
 
 func TestB30RecoveryCodesOverTheBus(t *testing.T) {
@@ -42,7 +42,7 @@ func TestB30RecoveryCodesOverTheBus(t *testing.T) {
 		t.Errorf("half a code: %+v", e)
 	}
 	typed := strings.ToLower(strings.ReplaceAll(codes[3], "-", " "))
-	got, err := bus.Request(t.Context(), h.gateway, contract.TOTPRecover, contract.RecoverRequest{Account: p.who, Code: p.typed(typed)})
+	got, err := bus.Request(t.Context(), h.gateway, contract.TOTPRecover, contract.RecoverRequest{Account: p.who, Code: p.typed(typed), Epoch: p.epoch})
 	if err != nil || got.CodesLeft != 9 || got.Recovery == "" {
 		t.Fatalf("recovered: %+v, %v", got, err)
 	}
@@ -201,13 +201,39 @@ func TestB29AResetKillsRecoveryCodes(t *testing.T) {
 	}
 }
 
+// Off and on again, the old codes are as dead as the old factor: they must not replace the one that was enrolled since.
+// Within one generation they outlive a factor, that of their own recovery above all.
+func TestB05OffAndOnAgainKillsRecoveryCodes(t *testing.T) {
+	h := newHouse(t)
+	p := h.person("u1").enrol("en1")
+	codes := p.regenerate()
+	if _, err := p.recover(codes[0]); err != nil {
+		t.Fatal(err)
+	}
+	p.epoch.Person = 1
+	h.Clock.Add(period)
+	p.enrol("en2")
+	if _, err := p.recover(codes[1]); err != nil || p.codesLeft() != 8 {
+		t.Errorf("another enrolment of the same generation: %v, %d codes left", err, p.codesLeft())
+	}
+	p.epoch.Population = 2
+	h.Clock.Add(period)
+	p.enrol("en3")
+	if _, err := p.recover(codes[2]); contract.CodeOf(err) != contract.InvalidCode || p.codesLeft() != 0 {
+		t.Errorf("a code from before off and on: %v, %d codes left", err, p.codesLeft())
+	}
+	if _, err := p.recover(p.regenerate()[0]); err != nil || p.codesLeft() != 9 {
+		t.Errorf("a code of the new set: %v, %d codes left", err, p.codesLeft())
+	}
+}
+
 func TestRecoverIsIdempotentByCallID(t *testing.T) {
 	h := newHouse(t)
 	told := listen(h, contract.FactorRecovered)
 	p := h.person("u1")
 	codes := p.regenerate()
 	call := once()
-	req := contract.RecoverRequest{Account: p.who, Code: p.typed(codes[0])}
+	req := contract.RecoverRequest{Account: p.who, Code: p.typed(codes[0]), Epoch: p.epoch}
 	replies := make(chan contract.RecoverReply, 9)
 	for i, err := range h.parallel(8, func(_ context.Context, s *server) error {
 		r, err := s.recover(call, req)
@@ -238,7 +264,7 @@ func TestRegenerateOncePerCall(t *testing.T) {
 	p := h.person("u1")
 	call := once()
 	got := tally(h.atOnce(6, func(s *server) error {
-		_, err := s.regenerate(call, contract.RegenerateRequest{Account: p.who})
+		_, err := s.regenerate(call, contract.RegenerateRequest{Account: p.who, Epoch: p.epoch})
 		return err
 	}))
 	if got[""] != 1 || got[contract.Unavailable] != 5 {

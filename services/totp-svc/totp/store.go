@@ -86,6 +86,8 @@ type accepted struct {
 type recoverySet struct {
 	ID     string `bson:"_id"`
 	Person int64  `bson:"person"`
+	// Population is the generation in which the set was made: it is as dead in a later one as every enrolment of then.
+	Population int64 `bson:"population,omitempty"`
 	// Set names the codes that were made together, MadeBy the call that made them.
 	Set    string    `bson:"set"`
 	MadeBy string    `bson:"made_by"`
@@ -391,9 +393,9 @@ func (s state) spend(ctx context.Context, g guess, was recoverySet, hash string,
 	})
 }
 
-// replaceSet kills a person's recovery codes and puts others in their place, once per call; the count stays. It tells
-// whether it did.
-func (s state) replaceSet(ctx context.Context, g guess, set string, hashes []string) (bool, error) {
+// replaceSet kills a person's recovery codes and puts others of this population generation in their place, once per call;
+// the count stays. It tells whether it did.
+func (s state) replaceSet(ctx context.Context, g guess, population int64, set string, hashes []string) (bool, error) {
 	codes := make(map[string]string, len(hashes))
 	for _, h := range hashes {
 		codes[h] = set
@@ -402,7 +404,8 @@ func (s state) replaceSet(ctx context.Context, g guess, set string, hashes []str
 		Guard: bson.D{field("made_by", is("$ne", g.call))},
 		Update: bson.D{
 			field("$set", bson.D{
-				field("set", set), field("made_by", g.call), field("made_at", g.now), field("codes", codes), field("left", len(codes)),
+				field("set", set), field("population", population), field("made_by", g.call), field("made_at", g.now),
+				field("codes", codes), field("left", len(codes)),
 			}),
 			// Nothing is added; a new document gets the fields that guards compare.
 			field("$inc", bson.D{field("guess.failures", 0), field("person", 0)}),
