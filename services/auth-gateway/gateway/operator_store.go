@@ -30,6 +30,14 @@ func (a accounts) reopen(ctx context.Context, u user, link linkHash, letters []b
 	return a.uncount(ctx, u.account())
 }
 
+// setSMSRelogin writes whether a portal's people sign in again after they confirmed their number; [store.ErrNotFound] where
+// there is no such portal.
+func (a accounts) setSMSRelogin(ctx context.Context, portalID string, again bool, l bus.Letter) error {
+	set := append(bson.D{{Key: "sms_without_relogin", Value: !again}}, store.Put(l)...)
+	_, err := a.portals.Apply(ctx, portalID, store.Change{Update: bson.D{{Key: "$set", Value: set}}})
+	return err
+}
+
 // enable lets an account in again.
 func (a accounts) enable(ctx context.Context, u user, l bus.Letter) error {
 	u.Disabled = false
