@@ -36,7 +36,7 @@ var (
 
 // The refusals that every route may answer with, by guard; a route adds its own.
 var (
-	always     = []contract.Code{contract.InvalidRequest, contract.Unavailable, contract.InternalError}
+	always     = []contract.Code{contract.InvalidRequest, contract.NotFound, contract.Unavailable, contract.InternalError} // not found: at an address that is no portal's
 	ofSignIn   = []contract.Code{contract.Unauthenticated, contract.NotFound, contract.Conflict, contract.Expired}
 	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
 	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
