@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +65,22 @@ func TestASignInSaysWhatIsLeftOfTheAuthenticator(t *testing.T) {
 	v.get("/sign-in/code")
 	v.says("Too many wrong codes")
 
+	// So does the page of somebody's first authenticator.
+	v = newVisitor(t, p)
+	v.signIn(second)
+	v.post("/sign-in/enroll/start", nil)
+	key := strings.ReplaceAll(grouped.FindString(v.text()), " ", "")
+	for range 5 {
+		v.post("/sign-in/enroll/confirm", form{"code": sut.WrongCode(t, key, p.Now())})
+	}
+	v.get("/sign-in/enroll/totp")
+	v.says("Too many wrong codes")
+
 	p.Advance(31 * time.Second)
+	v.get("/sign-in/enroll/totp")
+	if strings.Contains(v.text(), "Too many wrong codes") {
+		t.Error("the page tells of a lock that is over")
+	}
 	left(t, look(t, p, other), 5)
 	done := p.Verify(other, p.Code(secret.Key))
 	if done.AttemptsLeft != nil {
