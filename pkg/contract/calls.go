@@ -114,6 +114,9 @@ type ResetNote struct {
 	Cause ResetCause `json:"cause"`
 }
 
+// LongestLabel is how many characters a person's name for a device may have, wherever it is given.
+const LongestLabel = 64
+
 // FactorInfo is one living enrolment.
 type FactorInfo struct {
 	Factor    Factor    `json:"factor"`
@@ -348,6 +351,8 @@ type UnlockReply struct {
 type DeliveriesRequest struct {
 	Portal string `json:"portal"`
 	User   string `json:"user,omitempty"`
+	// Purpose is what the texts were for.
+	Purpose Purpose `json:"purpose,omitempty"`
 	// From is inclusive, To exclusive.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
@@ -514,6 +519,8 @@ type TOTPStatusReply struct {
 	// Lock is that of the authenticator, RecoveryLock that of the recovery codes; nil while open.
 	Lock         *Lock `json:"lock,omitempty"`
 	RecoveryLock *Lock `json:"recovery_lock,omitempty"`
+	// AttemptsLeft is how many wrong codes of the authenticator are left before a lock; 0 while closed.
+	AttemptsLeft int `json:"attempts_left,omitempty"`
 }
 
 // CodesIn is how many recovery codes are left that are good in an epoch.
@@ -567,6 +574,8 @@ type SMSOpenReply struct {
 	Destination string    `json:"destination"`
 	ResendAt    time.Time `json:"resend_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
+	// AttemptsLeft is how many wrong codes are left before a lock; 0 while closed.
+	AttemptsLeft int `json:"attempts_left,omitempty"`
 }
 
 // SMSConfirmRequest asks [SMSConfirm].
@@ -617,6 +626,8 @@ type SMSStatusReply struct {
 	Destination string `json:"destination,omitempty"`
 	// Lock is that of the person's telephone; nil while open.
 	Lock *Lock `json:"lock,omitempty"`
+	// AttemptsLeft is how many wrong codes are left before a lock; 0 while closed.
+	AttemptsLeft int `json:"attempts_left,omitempty"`
 }
 
 // FailureReason says why a text message was not handed over: a closed set, fit for labels and for texts.

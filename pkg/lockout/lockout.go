@@ -67,6 +67,15 @@ func (s State) Left() int {
 	return Round - s.Failures%Round
 }
 
+// LeftAt is how many wrong codes are left before the next lock; 0 while closed. Where a lock is over and nothing was
+// counted since, a whole round is left.
+func (s State) LeftAt(now time.Time) int {
+	if !s.Allowed(now) {
+		return 0
+	}
+	return Round - s.Failures%Round
+}
+
 // Window is a count at which a guess is allowed only if the last one is at least so long ago.
 type Window struct {
 	Failures int

@@ -39,6 +39,22 @@ func TestALockOpensExactlyOnTime(t *testing.T) {
 	}
 }
 
+// What may still be tried is what the next wrong codes would say, one more; a lock that is over leaves a whole round.
+func TestLeftAt(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for f := range Limit + 2 {
+		s := State{Failures: f, LastAt: at}
+		if got := s.LeftAt(at); (got == 0) == s.Allowed(at) {
+			t.Errorf("LeftAt after %d, at once: %d", f, got)
+		}
+		if later := at.Add(LongestWait); s.Allowed(later) {
+			if got, want := s.LeftAt(later), 1+(State{Failures: f + 1}).Left(); got != want {
+				t.Errorf("LeftAt after %d, later: %d, want %d", f, got, want)
+			}
+		}
+	}
+}
+
 func TestLeft(t *testing.T) {
 	for failures, want := range map[int]int{0: 5, 1: 4, 4: 1, 5: 0, 6: 4, 9: 1, 10: 0, 49: 1, 50: 0} {
 		if got := (State{Failures: failures}).Left(); got != want {

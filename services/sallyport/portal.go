@@ -15,6 +15,7 @@ import (
 type portalCommands struct {
 	Create    portalCreateCommand `cmd:"" help:"Add a portal with its settings and its first Master Admin."`
 	List      portalListCommand   `cmd:"" help:"List the portals."`
+	Set       portalSetCommand    `cmd:"" help:"Change what a portal does beyond its settings and its look, which its admins change."`
 	Provider  providerCommands    `cmd:"" help:"Sign-in providers (OpenID Connect) of a portal."`
 	Key       portalKeyCommands   `cmd:"" help:"API keys of a portal's server, for the portal door."`
 	ReturnURL returnURLCommands   `cmd:"" name:"return-url" help:"Where people who came through the portal door may be sent back to."`
@@ -31,6 +32,7 @@ type portalCreateCommand struct {
 	Internal      string `enum:"off,optional,required" default:"required" help:"Second factor of internal users: off, optional or required."`
 	Organizations string `enum:"off,optional,required" default:"off" help:"Second factor of contacts: off, optional or required."`
 	AllowOptOut   bool   `help:"Contacts may skip the set-up."`
+	SMSRelogin    string `name:"sms-relogin" enum:"on,off" default:"on" help:"Contacts sign in again after they confirmed their number: on, or off, where the code that confirms it opens the session."`
 	AdminEmail    string `required:"" help:"E-mail address of the first Master Admin."`
 	AdminName     string `required:"" help:"Name of the first Master Admin."`
 }
@@ -54,6 +56,7 @@ func (c *portalCreateCommand) Run() error {
 		}
 		wanted := gateway.NewPortal{
 			ID: c.ID, Name: c.Name, PublicURL: c.URL, SupportEmail: c.SupportEmail, Accent: c.Accent, Actor: actor(),
+			SMSWithoutRelogin: c.SMSRelogin == "off",
 		}
 		if err := office.Check(ctx, wanted); err != nil {
 			return err
@@ -95,6 +98,31 @@ func (c *portalCreateCommand) firstAdmin(ctx context.Context, office *gateway.Of
 	return office.Reopen(ctx, who.Account, c.URL, actor(), "the portal is made")
 }
 
+// portalSetCommand is `sallyport portal set`.
+type portalSetCommand struct {
+	site
+	Portal     string `required:"" help:"The portal."`
+	SMSRelogin string `name:"sms-relogin" required:"" enum:"on,off" help:"Contacts sign in again after they confirmed their number: on, or off, where the code that confirms it opens the session."`
+}
+
+// Run changes the portal.
+func (c *portalSetCommand) Run() error {
+	done := fmt.Sprintf("Contacts of portal %s sign in again after they confirmed their number", c.Portal)
+	if c.SMSRelogin == "off" {
+		done = fmt.Sprintf("The code that confirms their number lets contacts of portal %s in", c.Portal)
+	}
+	return c.atDoor(done+", within ten seconds", func(ctx context.Context, office *gateway.Office) (contract.AuditRequest, error) {
+		return office.SetSMSRelogin(ctx, c.Portal, c.SMSRelogin == "on", actor())
+	})
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
 // portalListCommand is `sallyport portal list`.
 type portalListCommand struct {
 	site
@@ -109,6 +137,8 @@ type portalLine struct {
 	Internal      contract.Mode `json:"internal"`
 	Organizations contract.Mode `json:"organizations"`
 	AllowOptOut   bool          `json:"allow_opt_out"`
+	// SMSRelogin tells that contacts sign in again after they confirmed their number.
+	SMSRelogin bool `json:"sms_relogin"`
 	// Admins is how many Master Admins can sign in.
 	Admins int `json:"admins"`
 }
@@ -134,7 +164,7 @@ func (c *portalListCommand) Run() error {
 			if err != nil {
 				return err
 			}
-			lines = append(lines, portalLine{p.ID, p.Name, p.PublicURL, s.Internal.Mode, s.Organizations.Mode, s.Organizations.AllowOptOut, p.Admins})
+			lines = append(lines, portalLine{p.ID, p.Name, p.PublicURL, s.Internal.Mode, s.Organizations.Mode, s.Organizations.AllowOptOut, p.SMSRelogin, p.Admins})
 		}
 		if c.JSON {
 			return printJSON(lines)
@@ -144,13 +174,13 @@ func (c *portalListCommand) Run() error {
 			return nil
 		}
 		tw := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(tw, "PORTAL\tNAME\tADDRESS\tINTERNAL\tORGANIZATIONS\tADMINS")
+		fmt.Fprintln(tw, "PORTAL\tNAME\tADDRESS\tINTERNAL\tORGANIZATIONS\tSMS RELOGIN\tADMINS")
 		for _, l := range lines {
 			organizations := string(l.Organizations)
 			if l.AllowOptOut {
 				organizations += ", opt-out"
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\n", l.ID, l.Name, first(l.URL, "(PUBLIC_URL)"), l.Internal, organizations, l.Admins)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", l.ID, l.Name, first(l.URL, "(PUBLIC_URL)"), l.Internal, organizations, onOff(l.SMSRelogin), l.Admins)
 		}
 		return tw.Flush()
 	})

@@ -18,6 +18,10 @@ type person struct {
 	Locked       bool       `json:"locked"`
 	LockedUntil  *time.Time `json:"locked_until"`
 	LastSignInAt *time.Time `json:"last_sign_in_at"`
+	CodesLeft    *int       `json:"recovery_codes_left"`
+	Recovery     *struct {
+		LockedUntil *time.Time `json:"locked_until"`
+	} `json:"recovery_lock"`
 	PasswordLink *struct {
 		URL       string    `json:"url"`
 		ExpiresAt time.Time `json:"expires_at"`

@@ -14,7 +14,7 @@ import (
 	"sallyport/test/sut"
 )
 
-func TestMain(m *testing.M) { sut.Main(m) }
+func TestMain(m *testing.M) { sut.Main(m, answersAreDescribed) }
 
 // Demo accounts.
 const (

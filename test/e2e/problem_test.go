@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -257,8 +258,20 @@ func TestRequestsThatAreNoneOfOurs(t *testing.T) {
 	if strings.Contains(p.Output(), secret) {
 		t.Error("the log repeats a value that was refused")
 	}
-	// JSON with its charset, or a charset in capitals, is JSON.
-	for _, kind := range []string{"application/json; charset=utf-8", "application/json;charset=UTF-8"} {
+	// A body has 16 KiB and not a byte more; and a form is one in whatever letters.
+	for size, want := range map[int]string{16 << 10: "422", 16<<10 + 1: "413"} {
+		const frame = len(`{"email":"","password":"x"}`)
+		a := p.Do("POST", "/v1/sign-ins", "", sut.Raw{Type: "application/json", Body: `{"email":"` + strings.Repeat("a", size-frame) + `","password":"x"}`})
+		if fmt.Sprint(a.Status) != want {
+			t.Errorf("a body of %d: %d, want %s", size, a.Status, want)
+		}
+	}
+	v := newVisitor(t, p)
+	v.formType = "Application/X-WWW-Form-Urlencoded"
+	v.signIn(agent)
+	v.at("/sign-in/enroll")
+	// JSON with its charset, or either in capitals, is JSON.
+	for _, kind := range []string{"application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON", "APPLICATION/JSON; Charset=utf-8"} {
 		raw, err := json.Marshal(sut.Credentials(agent))
 		if err != nil {
 			t.Fatal(err)

@@ -19,8 +19,8 @@ type visitor struct {
 	base string
 	http *http.Client
 	page page
-	// agent is what the browser says of itself.
-	agent string
+	// agent is what the browser says of itself, formType what it calls a form.
+	agent, formType string
 }
 
 // cookieValue is what the browser keeps under a name.
@@ -56,7 +56,7 @@ func newVisitor(t *testing.T, p *sut.Product) *visitor {
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &visitor{t: t, base: p.Base, http: &http.Client{Jar: jar, Transport: transport}}
+	return &visitor{t: t, base: p.Base, http: &http.Client{Jar: jar, Transport: transport}, formType: "application/x-www-form-urlencoded"}
 }
 
 // get opens a page.
@@ -80,7 +80,7 @@ func (v *visitor) post(path string, f form) page {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Content-Type", v.formType)
 	return v.send(req)
 }
 

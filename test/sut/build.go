@@ -1,6 +1,7 @@
 package sut
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,9 +53,19 @@ func Binary(tb testing.TB, name string) string {
 	return path
 }
 
-// Main runs the tests of a package and removes what [Binary] built: func TestMain(m *testing.M) { sut.Main(m) }.
-func Main(m *testing.M) {
+// Main runs the tests of a package and removes what [Binary] built: func TestMain(m *testing.M) { sut.Main(m) }. What of
+// them together must hold is checked after they passed.
+func Main(m *testing.M, together ...func() error) {
 	code := m.Run()
+	for _, check := range together {
+		if code != 0 {
+			break
+		}
+		if err := check(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir) // a temporary directory
 	}

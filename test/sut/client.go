@@ -2,13 +2,17 @@ package sut
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -127,7 +131,51 @@ func (c *Client) Send(req *http.Request) (Answer, error) {
 	if c.see != nil {
 		c.see(req, a)
 	}
+	note(a)
 	return a, err
+}
+
+// idLength is that of the ids which the product makes.
+const idLength = 26
+
+// Outcome is what of an answer the API's description tells beforehand.
+type Outcome struct {
+	Method, Path string
+	Status       int
+	Code         string
+}
+
+var given struct {
+	sync.Mutex
+	outcomes map[Outcome]bool
+}
+
+func note(a Answer) {
+	if !strings.HasPrefix(a.Path, "/v1/") {
+		return
+	}
+	words := strings.Split(a.Path, "/")
+	for i, w := range words {
+		if len(w) == idLength {
+			words[i] = "-" // one of many
+		}
+	}
+	o := Outcome{a.Method, strings.Join(words, "/"), a.Status, a.Problem().Code}
+	given.Lock()
+	defer given.Unlock()
+	if given.outcomes == nil {
+		given.outcomes = make(map[Outcome]bool)
+	}
+	given.outcomes[o] = true
+}
+
+// Given are the answers of the JSON API that clients of this process were given so far, in the order of paths.
+func Given() []Outcome {
+	given.Lock()
+	defer given.Unlock()
+	return slices.SortedFunc(maps.Keys(given.outcomes), func(a, b Outcome) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Status, b.Status), cmp.Compare(a.Code, b.Code))
+	})
 }
 
 // String is the answer for a failure message. It is a test's, and may show what a log must not.
@@ -242,7 +290,7 @@ type User struct {
 	OrganizationAdmin bool     `json:"organization_admin"`
 	Federated         bool     `json:"federated"`
 	Standing          string   `json:"standing"`
-	Factors           []Factor `json:"factors"`
+	Factors           []Factor `json:"factors"` // nil where they are absent
 }
 
 // Factor is an enrolled factor.
@@ -250,6 +298,8 @@ type Factor struct {
 	Factor string    `json:"factor"`
 	Label  string    `json:"label"`
 	Since  time.Time `json:"since"`
+
+	Destination string `json:"destination"`
 }
 
 // Session is who is signed in.

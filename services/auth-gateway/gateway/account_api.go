@@ -62,7 +62,7 @@ type FactorPath struct {
 type renameRequest struct {
 	FactorPath
 	Body struct {
-		Label string `json:"label" maxLength:"60" example:"Pixel 9" doc:"A name for the device; empty for none."`
+		Label string `json:"label" maxLength:"64" example:"Pixel 9" doc:"A name for the device; empty for none."`
 	}
 }
 

@@ -20,6 +20,7 @@ func (g *gateway) routeAdmin(_ *fiber.App, api huma.API) {
 		grant    = []contract.Code{contract.Conflict, contract.StepUpRequired}
 		rights   = []contract.Code{contract.NotFound, contract.Conflict, contract.StepUpRequired}
 	)
+	handle(g, api, masterAdmin, "GET /v1/admin/overview", 200, admin, "See the portal at a glance", "How the people of each population stand now.", nil, g.apiOverview)
 	handle(g, api, masterAdmin, "GET /v1/admin/settings", 200, admin, "Read the settings", "Who must have a second factor.", nil, g.apiSettings)
 	handle(g, api, steppedUp, "PUT /v1/admin/settings", 200, admin, "Change the settings", "Needs a step-up, a second factor of your own, and the current version.", conflict, g.apiChangeSettings)
 	handle(g, api, masterAdmin, "POST /v1/admin/settings/preview", 200, admin, "Preview a change of the settings", "Whom it would hit: how many people policy is about, how many enrol at their next sign-in, how many have skipped, and what to know before. Nothing is changed.", nil, g.apiPreview)
@@ -87,6 +88,37 @@ func (g *gateway) apiChangeSettings(ctx context.Context, in *settingsRequest) (*
 		return nil, err
 	}
 	return &settingsAnswer{settingsOf(changed)}, nil
+}
+
+// Overview is the portal at a glance.
+type Overview struct {
+	Internal      Figures `json:"internal"`
+	Organizations Figures `json:"organizations"`
+}
+
+// Figures is one population, counted.
+type Figures struct {
+	Mode       string `json:"mode" enum:"off,optional,required"`
+	Users      int64  `json:"users" doc:"Local accounts that are not disabled: those whom policy is about."`
+	Federated  int64  `json:"federated" doc:"Accounts that sign in at an identity provider."`
+	Disabled   int64  `json:"disabled"`
+	Enrolled   int64  `json:"enrolled" doc:"How many have a second factor that counts."`
+	Skipped    int64  `json:"skipped" doc:"How many have declined to enrol, where that counts."`
+	WillEnroll int64  `json:"will_enroll" doc:"How many must enrol at their next sign-in."`
+	Locked     int64  `json:"locked" doc:"How many cannot use their factor just now; of more than a thousand, those that were looked at."`
+}
+
+type overviewAnswer struct{ Body Overview }
+
+func (g *gateway) apiOverview(ctx context.Context, _ *struct{}) (*overviewAnswer, error) {
+	o, err := g.desk.overview(ctx, sessionOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	figures := func(p population) Figures {
+		return Figures{string(p.Mode), p.Users, p.Federated, p.Disabled, p.Enrolled, p.Skipped, p.WillEnroll, p.Locked}
+	}
+	return &overviewAnswer{Overview{figures(o.Internal), figures(o.Organizations)}}, nil
 }
 
 // Preview is whom a change of the settings would hit.

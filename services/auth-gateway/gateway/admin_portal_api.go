@@ -111,8 +111,13 @@ type deliveriesAnswer struct {
 	}
 }
 
-func (g *gateway) apiDeliveries(ctx context.Context, in *Period) (*deliveriesAnswer, error) {
-	page, err := g.desk.deliveries(ctx, sessionOf(ctx), contract.DeliveriesRequest{User: in.User, From: in.From, To: in.To, Cursor: in.Cursor, Limit: in.Limit})
+type deliveriesRequest struct {
+	Period
+	Action string `query:"action" enum:"enrolment,sign_in,step_up" doc:"What the text was for. A page may hold fewer than the limit though there are more: go on for as long as there is a next cursor."`
+}
+
+func (g *gateway) apiDeliveries(ctx context.Context, in *deliveriesRequest) (*deliveriesAnswer, error) {
+	page, err := g.desk.deliveries(ctx, sessionOf(ctx), contract.DeliveriesRequest{User: in.User, Purpose: contract.Purpose(in.Action), From: in.From, To: in.To, Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}

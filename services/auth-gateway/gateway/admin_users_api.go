@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sallyport/pkg/contract"
@@ -12,7 +13,14 @@ type Person struct {
 	User
 	Disabled     bool          `json:"disabled"`
 	Locked       bool          `json:"locked" doc:"The factor takes no code now: until locked_until, or where that is absent, until recovery or a reset."`
+	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left, where one person is looked at and totp-svc answers."`
+	Recovery     *RecoveryLock `json:"recovery_lock,omitempty" doc:"Wrong recovery codes have closed them."`
 	PasswordLink *PasswordLink `json:"password_link,omitempty" doc:"By which a person with a new local account sets their password. Shown this once."`
+}
+
+// RecoveryLock is how long no recovery code is taken.
+type RecoveryLock struct {
+	LockedUntil *time.Time `json:"locked_until,omitempty" doc:"Absent where only a reset helps."`
 }
 
 // PasswordLink lets a person set their password, once.
@@ -31,7 +39,7 @@ func personOf(c card) Person {
 }
 
 type usersRequest struct {
-	Query        string `query:"query" maxLength:"254" doc:"The beginning of an address, of a name, or of a last name."`
+	Query        string `query:"query" maxLength:"254" doc:"The beginning of an address, of a name, or of a last name; case and accents do not matter. Nothing else is looked at: for the people of a company, ask by organization."`
 	Audience     string `query:"audience" enum:"internal,organization"`
 	Organization string `query:"organization" maxLength:"200" doc:"The name of an organization."`
 	Standing     string `query:"standing" enum:"not_enrolled,enrolled,skipped,exempt,locked,never_signed_in"`
@@ -103,7 +111,18 @@ func (g *gateway) apiUser(ctx context.Context, in *UserPath) (*personAnswer, err
 	if err != nil {
 		return nil, err
 	}
-	return &personAnswer{personOf(p.card)}, nil
+	out := personOf(p.card)
+	if !slices.Contains(p.Missing, contract.TOTP) {
+		if out.CodesLeft = &p.CodesLeft; p.Recovery != nil {
+			out.Recovery = &RecoveryLock{p.Recovery.Until}
+		}
+	}
+	for i, f := range out.Factors {
+		if f.Factor == string(contract.FactorSMS) {
+			out.Factors[i].Destination = p.Destination
+		}
+	}
+	return &personAnswer{out}, nil
 }
 
 type amendUserRequest struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/pquerna/otp"
 
+	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
 )
@@ -27,7 +28,7 @@ type SignIn struct {
 	Paused       bool          `json:"delivery_paused,omitempty" doc:"Nothing is sent for now, to nobody: the text message is queued, and goes out by itself unless its code expires first. It is nothing that the person did."`
 	Reason       string        `json:"delivery_reason,omitempty" enum:"invalid_number,opted_out,expired,superseded,carrier,stopped,unsendable" doc:"Why the text message failed."`
 	OtherWays    []OtherWay    `json:"other_ways,omitempty" enum:"recovery_code,new_number,skip,support" doc:"What else the person can do, from 30 seconds after a text message was asked for, and at once when it failed, nothing is sent for now, or a limit refuses another: spend a recovery code, give another number, decline, or ask whom the portal names."`
-	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, where that is known."`
+	AttemptsLeft *int          `json:"attempts_left,omitempty" doc:"How many wrong codes are left before a lock, while a code is waited for: 0 where only a recovery code or a reset helps. Absent while the factor is locked for a time, and where it is not known."`
 	LockedUntil  *time.Time    `json:"locked_until,omitempty" doc:"No code is taken before."`
 	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left after one was spent in this sign-in."`
 	Reset        *Reset        `json:"reset,omitempty" doc:"Why a factor must be enrolled again, where somebody else saw to that."`
@@ -45,7 +46,7 @@ type SessionToken struct {
 
 // view is what a client may see of an outcome.
 func (g *gateway) view(o outcome) SignIn {
-	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, LockedUntil: o.lockedUntil, CodesLeft: o.CodesLeft}
+	v := SignIn{ID: o.ID, Status: string(o.Status), ExpiresAt: o.ExpiresAt, AttemptsLeft: o.attemptsLeft, LockedUntil: o.lockedUntil, CodesLeft: o.CodesLeft}
 	if o.Status == StatusEnroll || o.Status == StatusChallenge {
 		v.Factor, v.CanSkip, v.Reset = string(o.Factor), o.CanSkip && o.Status == StatusEnroll, resetOf(o.Reset)
 		if o.Factor == contract.FactorSMS && (o.Challenge != "" || o.Status == StatusChallenge) {
@@ -96,7 +97,7 @@ func (g *gateway) apiBegin(ctx context.Context, in *beginRequest) (*signInAnswer
 	if err != nil {
 		return nil, err
 	}
-	v := g.view(o)
+	v := g.view(g.flow.count(ctx, o))
 	v.Token = token.Reveal()
 	return &signInAnswer{v}, nil
 }
@@ -249,16 +250,17 @@ type User struct {
 	OrganizationAdmin bool       `json:"organization_admin"`
 	Federated         bool       `json:"federated"`
 	Standing          string     `json:"standing,omitempty" enum:"not_enrolled,enrolled,skipped,exempt" doc:"Where the person stands with the second factor, where it was asked."`
-	Factors           []Factor   `json:"factors,omitempty"`
+	Factors           []Factor   `json:"factors,omitzero" required:"false" doc:"Absent where it was not asked; empty for who has none."`
 	LockedUntil       *time.Time `json:"locked_until,omitempty" doc:"The factor takes no code before."`
 	LastSignInAt      *time.Time `json:"last_sign_in_at,omitempty" doc:"Absent for who has never signed in, and where it was not asked."`
 }
 
 // Factor is an enrolled factor.
 type Factor struct {
-	Factor string    `json:"factor" enum:"totp,sms"`
-	Label  string    `json:"label,omitempty"`
-	Since  time.Time `json:"since"`
+	Factor      string    `json:"factor" enum:"totp,sms"`
+	Label       string    `json:"label,omitempty"`
+	Since       time.Time `json:"since"`
+	Destination string    `json:"destination,omitempty" example:"xxx-xxx-9443" doc:"Where the text messages go; only the last digits are shown (sms, on your own account and where an admin looks at one person)."`
 }
 
 func userOf(p profile) User {
@@ -364,9 +366,22 @@ func (g *gateway) apiAccount(ctx context.Context, _ *struct{}) (*accountAnswer, 
 
 func (g *gateway) accountOf(ctx context.Context, s session) (Account, error) {
 	d, left, err := g.accountState(ctx, s)
+	if err != nil {
+		return Account{}, err
+	}
 	a := Account{User: userOf(s.Who), Factors: factorsOf(d), RecoveryCodesLeft: left, MayEnroll: d.MayEnroll, MayRemove: d.MayRemove, Reset: resetOf(toldReset(d))}
+	for i, f := range a.Factors {
+		if f.Factor != string(contract.FactorSMS) {
+			continue
+		}
+		r, err := bus.Request(ctx, g.svc.Bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
+		if err != nil {
+			return Account{}, err
+		}
+		a.Factors[i].Destination = r.Destination
+	}
 	a.User.Standing, a.User.Factors = string(d.Standing), a.Factors
-	return a, err
+	return a, nil
 }
 
 func factorsOf(d contract.Decision) []Factor {

@@ -55,7 +55,9 @@ func (f *signIns) text(ctx context.Context, p portal, s signIn, revision uint64,
 		return outcome{}, err
 	}
 	f.publish(ctx, s.account(), s.Challenge, s.CodeExpiresAt)
-	return outcome{signIn: s, delivery: contract.DeliveryQueued}, nil
+	out := outcome{signIn: s, delivery: contract.DeliveryQueued}
+	out.counted(nil, r.AttemptsLeft)
+	return out, nil
 }
 
 // noteTries is how often a text message that is open is written into a sign-in that others change.
@@ -150,6 +152,33 @@ func (f *signIns) noteLock(ctx context.Context, s signIn, revision uint64, refus
 	s.LockedUntil, s.Locked = until, true
 	if _, _, err := f.advance(ctx, s, revision, stepNothing); err != nil {
 		f.log.Debug("lock not noted", slog.Any("error", err))
+	}
+}
+
+// count asks the owner of an authenticator that waits for a code how many wrong ones are left, and whether it is closed:
+// an admin may have opened it since that was noted. It only shows; where nobody answers, what was noted has to do.
+func (f *signIns) count(ctx context.Context, o outcome) outcome {
+	if o.Factor != contract.FactorTOTP || o.Status != StatusChallenge && (o.Status != StatusEnroll || !o.Started) {
+		return o
+	}
+	r, err := bus.Request(ctx, f.bus, contract.TOTPStatus, contract.StatusRequest{Account: o.account()})
+	switch {
+	case err == nil:
+		o.counted(r.Lock, r.AttemptsLeft)
+	case o.LockedUntil.After(f.now()):
+		o.lockedUntil = &o.LockedUntil
+	}
+	return o
+}
+
+// counted takes over what the owner of a factor says of it: until when it is closed, or how many wrong codes are left. One
+// that does not say how many is older than the question.
+func (o *outcome) counted(lock *contract.Lock, left int) {
+	switch {
+	case lock != nil && lock.Until != nil:
+		o.lockedUntil = lock.Until
+	case lock != nil || left > 0:
+		o.attemptsLeft = &left
 	}
 }
 

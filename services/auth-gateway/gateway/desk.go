@@ -137,9 +137,11 @@ type dossier struct {
 	// Authenticator, Recovery and Telephone are locks; nil while open.
 	Authenticator, Recovery, Telephone *contract.Lock
 	CodesLeft                          int
-	Sessions                           []seat
-	Deliveries                         []contract.DeliveryInfo
-	History                            []contract.AuditEntry
+	// Destination is where text messages go; only the last digits are shown.
+	Destination string
+	Sessions    []seat
+	Deliveries  []contract.DeliveryInfo
+	History     []contract.AuditEntry
 	// LastAdmin is the only Master Admin who can sign in (B32).
 	LastAdmin bool
 	// Missing are the services that did not answer; what is theirs is empty.

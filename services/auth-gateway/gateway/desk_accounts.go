@@ -321,7 +321,14 @@ func (d *desk) remove(ctx context.Context, s session, id, reason string) error {
 		return errNobody
 	case s.User == id:
 		return contract.Refuse(contract.Conflict, "Another admin does that for you.")
-	case !s.fresh(d.now()):
+	}
+	// Somebody who is not there asks for no proof.
+	if _, err := d.accounts.byID(ctx, contract.Account{Portal: s.Portal, User: id}); errors.Is(err, store.ErrNotFound) {
+		return errNobody
+	} else if err != nil {
+		return err
+	}
+	if !s.fresh(d.now()) {
 		return errStepUp
 	}
 	return d.removeAccount(ctx, contract.Account{Portal: s.Portal, User: id}, d.by(s, contract.AuditUserDeleted, id, reason))

@@ -220,6 +220,7 @@ func (d *desk) person(ctx context.Context, s session, id string) (dossier, error
 	work.Wait()
 	out.authority(standing, !slices.Contains(out.Missing, contract.Policy))
 	out.CodesLeft, out.Authenticator, out.Recovery, out.Telephone = totp.CodesIn(standing.Decision.Epoch), totp.Lock, totp.RecoveryLock, sms.Lock
+	out.Destination = sms.Destination
 	out.closed()
 	out.History, out.Deliveries = history.Items, delivered.Items
 	out.Names = d.names(ctx, s.Portal, out.History)

@@ -50,6 +50,9 @@ func (g *gateway) apiBeginAtDoor(ctx context.Context, p portal, k apiKey, in *be
 	if err != nil {
 		return nil, err
 	}
+	if o.ticket.Empty() { // otherwise what the person sees begins with their browser
+		o = g.flow.count(ctx, o)
+	}
 	v := g.view(o)
 	v.Token = token.Reveal()
 	if !o.ticket.Empty() {

@@ -77,6 +77,9 @@ func (g *gateway) showTOTP(c *fiber.Ctx, status int, refusal *contract.Error) er
 		QR: picture, Key: seed.key.Reveal(), URI: seed.uri.Reveal(), CanSkip: s.CanSkip, Label: field(c, "label"),
 	}
 	page.Error, page.AttemptsLeft, page.LockedUntil, page.ClockOffset = codeRefusal(refusal)
+	if refusal == nil && s.Locked {
+		page.Error, page.LockedUntil = closedText(g.flow.count(c.UserContext(), outcome{signIn: s}))
+	}
 	return g.render(c, status, page)
 }
 

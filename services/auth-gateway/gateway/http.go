@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"sallyport/pkg/bus"
 	"sallyport/pkg/contract"
@@ -49,6 +51,7 @@ func (g *gateway) frameRequest(c *fiber.Ctx) error {
 		c.Context().SetConnectionClose() // what follows on this connection may be the rest of it
 		return fiber.ErrBadRequest
 	}
+	plainMediaType(&c.Request().Header)
 	if g.leaving.Load() {
 		c.Context().SetConnectionClose() // what follows belongs to another gateway
 	}
@@ -67,6 +70,16 @@ func (g *gateway) setHeaders(c *fiber.Ctx) string {
 		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 	return id
+}
+
+// plainMediaType writes the media type of a body in small letters: their size means nothing (RFC 9110 §8.3.1), and who
+// reads bodies behind this compares it as it stands. Its parameters stay as they are.
+func plainMediaType(h *fasthttp.RequestHeader) {
+	sent := h.ContentType()
+	kind, _, _ := bytes.Cut(sent, []byte(";"))
+	if bytes.ContainsFunc(kind, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
+		h.SetContentTypeBytes(append(bytes.ToLower(kind), sent[len(kind):]...))
+	}
 }
 
 func requestID(ctx context.Context) string { return bus.RequestID(ctx) }

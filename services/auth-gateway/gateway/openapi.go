@@ -76,7 +76,10 @@ func unmarshalStrict(data []byte, v any) error {
 func handle[I, O any](g *gateway, api huma.API, who guard, route string, status int, tag, summary, description string, own []contract.Code, h func(context.Context, *I) (*O, error)) {
 	op := operation(api, who, route, tag, summary, description, own)
 	g.guarded(who, op.Method, op.Path)
-	op.DefaultStatus, op.MaxBodyBytes = status, maxBody
+	op.DefaultStatus, op.MaxBodyBytes = status, maxBody+1 // the library refuses what reaches its limit
+	if _, body := reflect.TypeFor[I]().FieldByName("Body"); body {
+		describeBody(api, op.Responses)
+	}
 	op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
 		token := bearerOf(c.Header("Authorization"))
 		ctx, cancel := context.WithTimeout(c.Context(), patience)
@@ -113,11 +116,10 @@ func operation(api huma.API, who guard, route, tag, summary, description string,
 		op.Security = []map[string][]string{{"session": {}}}
 	case who.ofSignIn:
 		op.Security = []map[string][]string{{"signIn": {}}}
+	case who.open:
+		op.Security = []map[string][]string{{}}
 	}
 	if who.key {
-		if who.open {
-			op.Security = []map[string][]string{{}} // or with nothing
-		}
 		op.Security = append(op.Security, map[string][]string{"apiKey": {}})
 	}
 	return op
@@ -143,30 +145,37 @@ func bearerOf(header string) string {
 
 // describeRefusals describes the problem documents of a route: one response per status, one example per code.
 func describeRefusals(api huma.API, codes []contract.Code) map[string]*huma.Response {
-	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	out := make(map[string]*huma.Response)
-	add := func(status int, code contract.Code) {
-		key := strconv.Itoa(status)
-		r := out[key]
-		if r == nil {
-			r = &huma.Response{
-				Description: http.StatusText(status),
-				Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema, Examples: map[string]*huma.Example{}}},
-			}
-			if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-				r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
-			}
-			out[key] = r
-		}
-		r.Content["application/problem+json"].Examples[string(code)] = &huma.Example{Value: map[string]any{
-			"type": "about:blank", "title": http.StatusText(status), "status": status, "code": string(code), "detail": "What went wrong, for people.",
-		}}
-	}
 	for _, code := range codes {
-		add(statusOf[code], code)
+		describeRefusal(api, out, statusOf[code], code)
 	}
-	add(http.StatusBadRequest, contract.InvalidRequest)
+	describeRefusal(api, out, http.StatusBadRequest, contract.InvalidRequest)
 	return out
+}
+
+// describeBody adds what is answered to a body that is too large, or of another media type.
+func describeBody(api huma.API, out map[string]*huma.Response) {
+	describeRefusal(api, out, http.StatusRequestEntityTooLarge, contract.InvalidRequest)
+	describeRefusal(api, out, http.StatusUnsupportedMediaType, contract.InvalidRequest)
+}
+
+func describeRefusal(api huma.API, out map[string]*huma.Response, status int, code contract.Code) {
+	key := strconv.Itoa(status)
+	r := out[key]
+	if r == nil {
+		schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+		r = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema, Examples: map[string]*huma.Example{}}},
+		}
+		if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+			r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+		}
+		out[key] = r
+	}
+	r.Content["application/problem+json"].Examples[string(code)] = &huma.Example{Value: map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": string(code), "detail": "What went wrong, for people.",
+	}}
 }
 
 // operationID makes "post-v1-sign-ins-id-verify" of a route.

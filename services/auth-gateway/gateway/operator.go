@@ -65,7 +65,9 @@ type HandedLink struct {
 type NewPortal struct {
 	ID, Name, PublicURL  string
 	SupportEmail, Accent string
-	Actor                string
+	// SMSWithoutRelogin lets the confirmation of a number open the session; by default the person signs in again.
+	SMSWithoutRelogin bool
+	Actor             string
 }
 
 // portalID: see policy-svc, which keeps a portal's settings under the same id.
@@ -122,7 +124,8 @@ func (o *Office) CreatePortal(ctx context.Context, p NewPortal) (contract.AuditR
 	}
 	err = o.accounts.portals.Insert(ctx, portal{
 		ID: p.ID, Name: strings.TrimSpace(p.Name), PublicURL: strings.TrimSuffix(p.PublicURL, "/"), SupportEmail: p.SupportEmail, Accent: p.Accent,
-		Outbox: map[string]bus.Letter{letter.ID: letter},
+		SMSWithoutRelogin: p.SMSWithoutRelogin,
+		Outbox:            map[string]bus.Letter{letter.ID: letter},
 	})
 	if errors.Is(err, store.ErrExists) {
 		err = contract.Refuse(contract.Conflict, "There is a portal %s already; it stays as it is.", p.ID)
@@ -246,6 +249,28 @@ func (o *Office) RemoveProvider(ctx context.Context, portalID, id, actor string)
 	return o.changePortal(ctx, portalID, actor, "sign-in provider removed", id, func(l bus.Letter) error {
 		return removeProvider(ctx, o.db, portalID, id, l)
 	})
+}
+
+// SetSMSRelogin decides whether people of a portal sign in again after they confirmed their number (B21), and returns the
+// entry for the audit log. Gateways that run see it within [portalsEvery].
+func (o *Office) SetSMSRelogin(ctx context.Context, portalID string, again bool, actor string) (contract.AuditRequest, error) {
+	word := "off"
+	if again {
+		word = "on"
+	}
+	letter, entry, err := o.letter(ctx, contract.AuditNote{
+		Portal: portalID, Action: contract.AuditPortalChanged, Actor: actor, Reason: "sign-in again after a number is confirmed", Detail: map[string]string{"sms_relogin": word},
+	})
+	if err == nil {
+		err = o.outbox.Note(ctx, portalsCollection, portalID, letter)
+	}
+	if err == nil {
+		err = o.accounts.setSMSRelogin(ctx, portalID, again, letter)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = noPortal(portalID)
+	}
+	return entry, err
 }
 
 // changePortal changes something of a provider in a portal's document, with its letter.

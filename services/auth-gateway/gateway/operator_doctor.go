@@ -11,6 +11,8 @@ type PortalState struct {
 	ID, Name string
 	// PublicURL is empty where the portal has none of its own; PUBLIC_URL of the gateway counts then.
 	PublicURL string
+	// SMSRelogin tells that people sign in again after they confirmed their number.
+	SMSRelogin bool
 	// Admins is how many Master Admins can sign in: neither disabled nor without a password or provider.
 	Admins int
 	// Masters is how many there are in all.
@@ -30,7 +32,7 @@ func PortalStates(ctx context.Context, db *store.DB) ([]PortalState, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := PortalState{ID: p.ID, Name: p.Name, PublicURL: p.PublicURL, Masters: len(masters)}
+		s := PortalState{ID: p.ID, Name: p.Name, PublicURL: p.PublicURL, SMSRelogin: !p.SMSWithoutRelogin, Masters: len(masters)}
 		for _, m := range masters {
 			if m.reachable() {
 				s.Admins++

@@ -31,6 +31,14 @@ func (a accounts) reopen(ctx context.Context, u user, link linkHash, letters []b
 	return a.uncount(ctx, u.account())
 }
 
+// setSMSRelogin writes whether a portal's people sign in again after they confirmed their number; [store.ErrNotFound] where
+// there is no such portal.
+func (a accounts) setSMSRelogin(ctx context.Context, portalID string, again bool, l bus.Letter) error {
+	set := append(bson.D{{Key: "sms_without_relogin", Value: !again}}, store.Put(l)...)
+	_, err := a.portals.Apply(ctx, portalID, store.Change{Update: bson.D{{Key: "$set", Value: set}}})
+	return err
+}
+
 // asRead guards what writes an account's keys of the directory again, which also hold the name.
 func asRead(u user) bson.D {
 	return append(unchanged(u), bson.E{Key: "name", Value: u.Name})

@@ -276,10 +276,21 @@ func (g *gateway) showCode(c *fiber.Ctx, status int, refusal *contract.Error) er
 		page.Limit, page.LimitUntil = limitText(s.Limited), s.LimitedUntil
 	}
 	page.Unsent = s.Factor == contract.FactorSMS && s.Challenge == ""
-	if refusal == nil && o.lockedUntil != nil {
-		page.Error, page.LockedUntil = web.CodeLocked, *o.lockedUntil
+	if refusal == nil {
+		page.Error, page.LockedUntil = closedText(o)
 	}
 	return g.render(c, status, page)
+}
+
+// closedText is what a page says of a factor that takes no code, before any is typed.
+func closedText(o outcome) (say web.Text, until time.Time) {
+	switch {
+	case o.lockedUntil != nil:
+		return web.CodeLocked, *o.lockedUntil
+	case o.attemptsLeft != nil && *o.attemptsLeft == 0:
+		return web.CodeDisabled, time.Time{}
+	}
+	return "", time.Time{}
 }
 
 // deliveryText says why a text message failed, and what to do about it.

@@ -58,18 +58,16 @@ func (d *desk) link(ctx context.Context, s session, id string) (passwordLink, er
 	if err := d.master(ctx, s); err != nil {
 		return passwordLink{}, err
 	}
-	if !s.fresh(d.now()) {
-		return passwordLink{}, errStepUp
-	}
 	u, err := d.find(ctx, s, id)
-	if err != nil {
-		return passwordLink{}, err
-	}
 	switch {
+	case err != nil:
+		return passwordLink{}, err
 	case u.Federated:
 		return passwordLink{}, contract.Refuse(contract.Conflict, "This person signs in at the identity provider and has no password here.")
 	case u.User == s.User:
 		return passwordLink{}, contract.Refuse(contract.Forbidden, "Another admin does that for you.")
+	case !s.fresh(d.now()):
+		return passwordLink{}, errStepUp
 	}
 	word, hash := newLink(d.now())
 	link, err := d.linkFor(ctx, u, word, hash)
@@ -139,4 +137,20 @@ func (d *desk) setPassword(ctx context.Context, p portal, token string, password
 		err = errors.Join(err, d.accounts.count(ctx, now.account()))
 	}
 	return errors.Join(err, d.sessions.endOthers(ctx, now.account(), ""))
+}
+
+type setPasswordRequest struct {
+	Body struct {
+		Token    secret.String `json:"token" maxLength:"128" doc:"The last part of the link: what follows /welcome/."`
+		Password secret.String `json:"password" maxLength:"256" doc:"At least 12 characters; not one that is tried first, and not mostly the person's name, address or portal."`
+	}
+}
+
+// apiSetPassword spends a password link.
+func (g *gateway) apiSetPassword(ctx context.Context, in *setPasswordRequest) (*struct{}, error) {
+	p, err := g.portal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, g.desk.setPassword(ctx, p, in.Body.Token.Reveal(), in.Body.Password)
 }

@@ -36,7 +36,7 @@ var (
 
 // The refusals that every route may answer with, by guard; a route adds its own.
 var (
-	always     = []contract.Code{contract.InvalidRequest, contract.Unavailable, contract.InternalError}
+	always     = []contract.Code{contract.InvalidRequest, contract.NotFound, contract.Unavailable, contract.InternalError} // not found: at an address that is no portal's
 	ofSignIn   = []contract.Code{contract.Unauthenticated, contract.NotFound, contract.Conflict, contract.Expired}
 	ofCodes    = []contract.Code{contract.InvalidCode, contract.Locked}
 	ofTexts    = []contract.Code{contract.TooSoon, contract.RateLimited, contract.Locked}
@@ -53,17 +53,18 @@ func (g *gateway) routeAPI(app *fiber.App, api huma.API) {
 	handle(g, api, ownOrPortal, "GET /v1/sign-ins/{id}", 200, signIns, "Look at a sign-in", "Where the sign-in stands and, for a text message, how far it is. The portal that began it may look with its API key; that is no proof of who the person is.", nil, g.apiSignIn)
 	handle(g, api, portalOnly, "POST /v1/sign-ins/{id}/redeem", 200, signIns, "Redeem a sign-in", "Proves to the portal that began the sign-in who the person is: once, at most ten minutes after they completed it. Only then let them in.\n\nWhere the sign-in has a return_url, code is needed, and only the browser that completed the sign-in brings it. A wrong one spends nothing.", codes(ofRedeem), g.apiRedeem)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment", 201, signIns, "Start an enrolment", "Authenticator app: shows the secret, the same one until it is confirmed. Text message: sends a code to the number.", codes(ofTexts), g.apiEnroll)
-	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again.", codes(ofCodes), g.apiConfirm)
+	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/confirm", 200, signIns, "Confirm an enrolment", "One right code activates the factor. After an authenticator app the sign-in is complete; after a text message the person signs in again, unless the operator has let the code be enough for this portal.", codes(ofCodes), g.apiConfirm)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/enrollment/skip", 200, signIns, "Decline to enrol", "Where can_skip says so. The skip is remembered.", codes([]contract.Code{contract.Forbidden}), g.apiSkip)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/resend", 200, signIns, "Send a new code", "The earlier code is dead. Waits grow; wrong codes stay counted.", codes(ofTexts), g.apiResend)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/verify", 200, signIns, "Verify a code", "A code succeeds once. Five wrong ones in a row close the factor for a while.", codes(ofCodes), g.apiVerify)
 	handle(g, api, signInsOwn, "POST /v1/sign-ins/{id}/recover", 200, signIns, "Use a recovery code", "The code is spent, the old factor is dead, other sessions end, and the sign-in goes on with a new enrolment.", codes(ofCodes), g.apiRecover)
+	handle(g, api, open, "POST /v1/password-links", 204, signIns, "Set a password", "Spends the link by which an admin or the operator lets a person set their password. It opens no session: the person signs in with the new password. Sessions and sign-ins that another password began are over.", codes([]contract.Code{contract.Expired}), g.apiSetPassword)
 	// Asked for at every click of a portal: answered from memory, without the machinery of the others.
 	describe[Session](g, api, signedIn, "GET /v1/session", session, "Who is signed in", "The person, how they proved who they are, and until when.")
 	app.Get("/v1/session", g.answerSession)
 	handle(g, api, signedIn, "DELETE /v1/session", 204, session, "Sign out", "The session is dead everywhere within milliseconds.", nil, g.apiSignOut)
-	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes. A wrong password counts as one at a sign-in.", codes(ofPassword, ofCodes, []contract.Code{contract.Forbidden, contract.Conflict, contract.Expired}), g.apiStepUp)
-	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.Conflict}), g.apiStepUpSend)
+	handle(g, api, signedIn, "POST /v1/session/step-up", 204, session, "Step up", "Password and code once more, both right; good for five minutes. A wrong password counts as one at a sign-in.", codes(ofPassword, ofCodes, []contract.Code{contract.StepUpRequired, contract.Forbidden, contract.NotFound, contract.Conflict, contract.Expired}), g.apiStepUp)
+	handle(g, api, signedIn, "POST /v1/session/step-up/send", 200, session, "Text a code for a step-up", "For people whose codes come by text message.", codes(ofTexts, []contract.Code{contract.Forbidden, contract.NotFound, contract.Conflict}), g.apiStepUpSend)
 	handle(g, api, signedIn, "GET /v1/account", 200, account, "Look at your second factor", "Profile, factors and how many recovery codes are left.", nil, g.apiAccount)
 	handle(g, api, signedIn, "POST /v1/account/factors/totp", 201, account, "Set up or replace your authenticator", "Shows the secret of a new authenticator, the same one until it is confirmed; the one you have works until then. Needs a sign-in with a second factor (or, where you have none, with the password), or a step-up, at most five minutes old.", codes([]contract.Code{contract.StepUpRequired, contract.Forbidden, contract.Conflict}), g.apiBeginTOTP)
 	handle(g, api, signedIn, "POST /v1/account/factors/totp/confirm", 200, account, "Confirm your new authenticator", "One right code activates it. The one before is dead, and so are your other sessions; this session goes on under the new token in the answer.", codes(ofCodes, []contract.Code{contract.Conflict, contract.Expired}), g.apiConfirmTOTP)

@@ -125,8 +125,10 @@ type outcome struct {
 	requestedAt time.Time
 	// paused is true while it is queued and nothing is sent.
 	paused bool
-	// lockedUntil is set when no code is taken now.
-	lockedUntil *time.Time
+	// Of the factor, when its owner was asked: lockedUntil is set when no code is taken before then, attemptsLeft how many
+	// wrong ones are left before that; 0 where no time opens it.
+	lockedUntil  *time.Time
+	attemptsLeft *int
 }
 
 // begin checks e-mail address and password and asks policy what this person must do. Unknown address, wrong password
@@ -232,7 +234,8 @@ func (f *signIns) firstText(ctx context.Context, p portal, s signIn, revision ui
 				out.ResendAt = now.Add(time.Duration(refusal.RetryAfter) * time.Second)
 			}
 		case contract.Locked:
-			out, err = outcome{signIn: s, lockedUntil: refusal.LockedUntil}, nil
+			out, err = outcome{signIn: s}, nil
+			out.counted(&contract.Lock{Until: refusal.LockedUntil}, 0)
 			f.noteLock(ctx, s, revision, refusal)
 		}
 	}
@@ -363,17 +366,8 @@ func (f *signIns) advance(ctx context.Context, s signIn, revision uint64, way st
 	return s, revision, err
 }
 
-// lock asks the owner of a sign-in's factor whether it is closed: an admin may have opened it since that was noted.
-func (f *signIns) lock(ctx context.Context, s signIn) (*contract.Lock, error) {
-	if s.Factor == contract.FactorSMS {
-		r, err := bus.Request(ctx, f.bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
-		return r.Lock, err
-	}
-	r, err := bus.Request(ctx, f.bus, contract.TOTPStatus, contract.StatusRequest{Account: s.account()})
-	return r.Lock, err
-}
-
-// look returns a sign-in with the state of its text message. An expired one is a refusal.
+// look returns a sign-in with what the owner of its factor knows: whether codes are taken, and how far its text message
+// is. An expired one is a refusal.
 func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 	out := outcome{signIn: s}
 	if s.Status == StatusComplete || s.Status == StatusRelogin {
@@ -382,22 +376,17 @@ func (f *signIns) look(ctx context.Context, s signIn) (outcome, error) {
 	if refusal := usable(s.Status, s.ExpiresAt, f.now()); refusal != nil {
 		return out, refusal
 	}
-	if s.LockedUntil.After(f.now()) {
-		lock, err := f.lock(ctx, s)
-		if err != nil {
-			return out, err
-		}
-		if lock != nil {
-			out.lockedUntil = lock.Until
-		}
+	if s.Factor != contract.FactorSMS {
+		return f.count(ctx, out), nil
 	}
-	if s.Factor != contract.FactorSMS || s.Status == StatusEnroll && s.Challenge == "" {
+	if s.Status == StatusEnroll && s.Challenge == "" {
 		return out, nil
 	}
 	r, err := bus.Request(ctx, f.bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account(), Challenge: s.Challenge})
 	if err != nil {
 		return out, err
 	}
+	out.counted(r.Lock, r.AttemptsLeft)
 	out.delivery, out.reason, out.requestedAt, out.ResendAt = r.Delivery, r.Reason, r.RequestedAt, r.ResendAt
 	out.paused = r.Paused && r.Delivery == contract.DeliveryQueued
 	if out.Destination == "" {

@@ -31,6 +31,15 @@ func Routes() []Route {
 	return out
 }
 
+// Description is the OpenAPI description of the JSON API. Like [Routes] it needs nothing that runs.
+func Description() ([]byte, error) {
+	g := &gateway{}
+	app := g.newApp()
+	api := newAPI(app)
+	g.routeAPI(app, api)
+	return api.OpenAPI().MarshalJSON()
+}
+
 // guarded notes which guard stands before a route, for [Routes], and that its answers are measured. It takes paths of the
 // API and of the router.
 func (g *gateway) guarded(who guard, method, path string) {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -97,9 +98,6 @@ func (p *policy) enable(ctx context.Context, req contract.EnableRequest) (contra
 	return contract.Empty{}, busy()
 }
 
-// longestLabel is what fits beside a device on a page.
-const longestLabel = 60
-
 func (p *policy) rename(ctx context.Context, req contract.RenameRequest) (contract.Empty, error) {
 	if err := checkAccount(req.Account); err != nil {
 		return contract.Empty{}, err
@@ -110,8 +108,8 @@ func (p *policy) rename(ctx context.Context, req contract.RenameRequest) (contra
 		return contract.Empty{}, invalid("factor", "is none of the two")
 	case !isID(req.Enrolment, 128):
 		return contract.Empty{}, invalid("enrolment", "is not an id")
-	case utf8.RuneCountInString(label) > longestLabel:
-		return contract.Empty{}, invalid("label", "is longer than 60 characters")
+	case utf8.RuneCountInString(label) > contract.LongestLabel:
+		return contract.Empty{}, invalid("label", fmt.Sprintf("is longer than %d characters", contract.LongestLabel))
 	case strings.ContainsFunc(label, unicode.IsControl):
 		return contract.Empty{}, invalid("label", "has characters that cannot be seen")
 	}

@@ -156,9 +156,9 @@ func TestB18RenameTouchesTheLivingDeviceOnly(t *testing.T) {
 		t.Errorf("late news call it %q", got)
 	}
 	wantCode(t, f.rename(first, kim, "x"), contract.NotFound)
-	wantCode(t, f.rename(first, dana, strings.Repeat("ü", 61)), contract.InvalidRequest)
+	wantCode(t, f.rename(first, dana, strings.Repeat("ü", contract.LongestLabel+1)), contract.InvalidRequest)
 	wantCode(t, f.rename(first, dana, "a\nb"), contract.InvalidRequest)
-	if err := f.rename(first, dana, strings.Repeat("ü", 60)); err != nil {
+	if err := f.rename(first, dana, strings.Repeat("ü", contract.LongestLabel)); err != nil {
 		t.Error(err)
 	}
 	second := f.enrol(staff, "en2")

@@ -15,6 +15,9 @@ const (
 	// usualPage and longestPage are how many deliveries one answer lists.
 	usualPage   = 50
 	longestPage = 200
+	// lookedAt bounds how many deliveries one answer looks at: purposes have no index of their own, so that a page of a rare
+	// one may end early. Its cursor goes on from there.
+	lookedAt = 2000
 )
 
 // orderOf is a challenge's place in lists: by its time, and by its id among those of one moment. As one field, a page
@@ -72,6 +75,8 @@ func (d *dispatcher) deliveries(ctx context.Context, req contract.DeliveriesRequ
 	from, fromOK := bound(req.From)
 	before, toOK := bound(req.To)
 	switch {
+	case req.Purpose != "" && req.Purpose != contract.ForEnrolment && req.Purpose != contract.ForSignIn && req.Purpose != contract.ForStepUp:
+		return page, invalid("purpose", "A text message is for an enrolment, a sign-in or a step-up.")
 	case limit < 1 || limit > longestPage:
 		return page, invalid("limit", "A page has 1 to 200 entries.")
 	case !fromOK:
@@ -88,20 +93,32 @@ func (d *dispatcher) deliveries(ctx context.Context, req contract.DeliveriesRequ
 			before = after
 		}
 	}
-	list, err := d.records.deliveries(ctx, req.Portal, req.User, from, before, int64(limit)+1)
-	if err != nil {
-		return page, err
+	page.Items = make([]contract.DeliveryInfo, 0, limit)
+	size := limit + 1
+	if req.Purpose != "" {
+		size = longestPage + 1
 	}
-	if len(list) > limit {
-		list = list[:limit]
-		page.Next = cursorOf(list[limit-1].Order)
+	for looked, now := 0, d.now(); ; {
+		list, err := d.records.deliveries(ctx, req.Portal, req.User, from, before, int64(size))
+		if err != nil {
+			return contract.DeliveriesPage{}, err
+		}
+		for _, c := range list {
+			if len(page.Items) == limit {
+				page.Next = cursorOf(before)
+				return page, nil
+			}
+			if before = c.Order; req.Purpose == "" || c.Purpose == req.Purpose {
+				page.Items = append(page.Items, info(c, now))
+			}
+		}
+		if looked += len(list); len(list) < size {
+			return page, nil
+		} else if looked >= lookedAt {
+			page.Next = cursorOf(before)
+			return page, nil
+		}
 	}
-	now := d.now()
-	page.Items = make([]contract.DeliveryInfo, 0, len(list))
-	for _, c := range list {
-		page.Items = append(page.Items, info(c, now))
-	}
-	return page, nil
 }
 
 // info is what an admin may know of a challenge.

@@ -96,7 +96,8 @@ func (w *world) texts(n int) []challenge {
 		created := at.Add(time.Duration(i/3) * 7 * time.Millisecond)
 		c := challenge{
 			ID: fmt.Sprintf("t%d", i*7919%1000), Portal: []string{"northwind", "northwind", "contoso"}[i%3], User: fmt.Sprintf("u%d", i%4),
-			Last4: "9443", CreatedAt: created, ExpiresAt: created.Add(codeLife), State: stateSent, Closed: closedExpired,
+			Purpose: []contract.Purpose{contract.ForSignIn, contract.ForEnrolment, contract.ForSignIn, contract.ForSignIn, contract.ForStepUp}[i%5],
+			Last4:   "9443", CreatedAt: created, ExpiresAt: created.Add(codeLife), State: stateSent, Closed: closedExpired,
 		}
 		c.Order = orderOf(created, c.ID)
 		if err := w.records.challenges.Insert(w.tb.Context(), c); err != nil {
@@ -124,6 +125,8 @@ func TestB35DeliveriesArePagedNewestFirst(t *testing.T) {
 		"none":                          {Portal: "fabrikam"},
 		"a person":                      {Portal: "northwind", User: "u2"},
 		"a person of another portal":    {Portal: "contoso", User: "u2"},
+		"a purpose":                     {Portal: "northwind", Purpose: contract.ForEnrolment},
+		"a person's, for a purpose":     {Portal: "northwind", User: "u1", Purpose: contract.ForStepUp},
 		"from, inclusive":               {Portal: "northwind", From: at.Add(70 * time.Millisecond)},
 		"from, between":                 {Portal: "northwind", From: at.Add(70*time.Millisecond + time.Nanosecond)},
 		"to, exclusive":                 {Portal: "northwind", To: at.Add(70 * time.Millisecond)},
@@ -135,7 +138,7 @@ func TestB35DeliveriesArePagedNewestFirst(t *testing.T) {
 	} {
 		var want []string
 		for _, c := range all {
-			if c.Portal == req.Portal && (req.User == "" || c.User == req.User) && !c.CreatedAt.Before(req.From) && (req.To.IsZero() || c.CreatedAt.Before(req.To)) {
+			if c.Portal == req.Portal && (req.User == "" || c.User == req.User) && (req.Purpose == "" || c.Purpose == req.Purpose) && !c.CreatedAt.Before(req.From) && (req.To.IsZero() || c.CreatedAt.Before(req.To)) {
 				want = append(want, c.ID)
 			}
 		}
@@ -177,10 +180,11 @@ func TestB35WhatIsNoPageIsRefused(t *testing.T) {
 	word := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	good := cursorOf(orderOf(w.Clock.Now(), "c1"))
 	for field, reqs := range map[string][]contract.DeliveriesRequest{
-		"":      {{}, {Portal: "a/b"}, {Portal: "northwind", User: "a\x00"}},
-		"limit": {{Portal: "northwind", Limit: -1}, {Portal: "northwind", Limit: 201}},
-		"to":    {{Portal: "northwind", To: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -7200))}},
-		"from":  {{Portal: "northwind", From: time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 7200))}},
+		"":        {{}, {Portal: "a/b"}, {Portal: "northwind", User: "a\x00"}},
+		"purpose": {{Portal: "northwind", Purpose: "challenge_ended"}},
+		"limit":   {{Portal: "northwind", Limit: -1}, {Portal: "northwind", Limit: 201}},
+		"to":      {{Portal: "northwind", To: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -7200))}},
+		"from":    {{Portal: "northwind", From: time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 7200))}},
 		"cursor": {
 			{Portal: "northwind", Cursor: "c1"},
 			{Portal: "northwind", Cursor: good + "="},

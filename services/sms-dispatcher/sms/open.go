@@ -89,7 +89,9 @@ func (d *dispatcher) opened(ctx context.Context, req contract.SMSOpenRequest, c 
 		return contract.SMSOpenReply{}, err
 	}
 	at, _, _ := p.Sends.next(d.guards.limits[contract.GuardPerson])
-	return contract.SMSOpenReply{Destination: mask(c.Last4), ResendAt: later(at, c.CreatedAt), ExpiresAt: c.ExpiresAt}, nil
+	return contract.SMSOpenReply{
+		Destination: mask(c.Last4), ResendAt: later(at, c.CreatedAt), ExpiresAt: c.ExpiresAt, AttemptsLeft: p.Guess.LeftAt(d.now()),
+	}, nil
 }
 
 // admit asks the limits and writes the answer, in one step: the decision is made from the person as read, and the
@@ -328,7 +330,7 @@ func (o *Office) status(ctx context.Context, req contract.SMSStatusRequest) (con
 		return contract.SMSStatusReply{}, err
 	}
 	at, _, _ := p.Sends.next(o.guards.limits[contract.GuardPerson])
-	reply := contract.SMSStatusReply{ResendAt: at, Lock: lockOf(p.Guess, now)}
+	reply := contract.SMSStatusReply{ResendAt: at, Lock: lockOf(p.Guess, now), AttemptsLeft: p.Guess.LeftAt(now)}
 	if at.IsZero() {
 		reply.ResendAt = now
 	}

@@ -301,10 +301,7 @@ func (d *dispatcher) tellLate(ctx context.Context, who contract.Account, p perso
 
 // notDigits is the answer to what is no code at all; it was not counted.
 func notDigits(s lockout.State, now time.Time) error {
-	left := s.Left()
-	if left == 0 && s.Allowed(now) {
-		left = lockout.Round // the lock is over, and the next round has not begun
-	}
+	left := s.LeftAt(now)
 	e := contract.Refuse(contract.InvalidCode, "A code has six digits.")
 	e.AttemptsLeft, e.Reason = &left, contract.CodeMalformed
 	return e

@@ -164,15 +164,14 @@ func fitID(id string) bool {
 	return 0 < len(id) && len(id) <= longest
 }
 
-// deviceLabel is a person's name for a device: trimmed, at most 64 characters, on one line.
+// deviceLabel is a person's name for a device: trimmed, at most [contract.LongestLabel] characters, on one line.
 func deviceLabel(typed string) (string, error) {
-	const longest = 64
 	label := strings.TrimSpace(typed)
 	switch {
 	case !utf8.ValidString(label) || strings.ContainsFunc(label, unfit):
 		return "", invalid("label", "Please enter a name without special characters.")
-	case utf8.RuneCountInString(label) > longest:
-		return "", invalid("label", "Please enter a name of at most 64 characters.")
+	case utf8.RuneCountInString(label) > contract.LongestLabel:
+		return "", invalid("label", fmt.Sprintf("Please enter a name of at most %d characters.", contract.LongestLabel))
 	}
 	return label, nil
 }

@@ -62,10 +62,7 @@ func refuseMalformed(s lockout.State, now time.Time) (result, *contract.Error) {
 	if !s.Allowed(now) {
 		return closed, refuseLocked(s, now)
 	}
-	left := s.Left()
-	if left == 0 {
-		left = lockout.Round // the lock is over, and the next round has not begun
-	}
+	left := s.LeftAt(now)
 	e := contract.Refuse(contract.InvalidCode, sayWrong)
 	e.AttemptsLeft, e.Reason = &left, contract.CodeMalformed
 	return malformed, e

@@ -50,7 +50,9 @@ func (o *Office) Status(ctx context.Context, who contract.Account) (contract.TOT
 		return empty, err
 	}
 	now := o.now()
-	return contract.TOTPStatusReply{CodesLeft: set.Left, CodesPopulation: set.Population, Lock: lockOf(app.Guess, now), RecoveryLock: lockOf(set.Guess, now)}, nil
+	return contract.TOTPStatusReply{
+		CodesLeft: set.Left, CodesPopulation: set.Population, Lock: lockOf(app.Guess, now), RecoveryLock: lockOf(set.Guess, now), AttemptsLeft: app.Guess.LeftAt(now),
+	}, nil
 }
 
 // Unlock starts the counts of a person's authenticator and recovery codes again, where wrong codes have locked them,

@@ -58,7 +58,7 @@ func TestB28AnUnlockStartsTheCountAgain(t *testing.T) {
 	told := listen(h, contract.FactorUnlocked)
 	p := h.person("u1").enrol("en1")
 	codes := p.regenerate()
-	if s := p.status(); s.Lock != nil || s.RecoveryLock != nil || s.CodesLeft != 10 {
+	if s := p.status(); s.Lock != nil || s.RecoveryLock != nil || s.CodesLeft != 10 || s.AttemptsLeft != 5 {
 		t.Errorf("at first: %+v", s)
 	}
 	h.person("nobody").opens(h.a, "ul0", false)
@@ -67,8 +67,11 @@ func TestB28AnUnlockStartsTheCountAgain(t *testing.T) {
 	if n := p.kept().Guess.Failures; n != 4 {
 		t.Errorf("an unlock of what is open left %d failures, want 4", n)
 	}
+	if s := p.status(); s.AttemptsLeft != 1 {
+		t.Errorf("after four wrong codes: %+v", s)
+	}
 	p.guesses(1)
-	if s := p.status(); s.Lock == nil || s.Lock.Failures != 5 || !s.Lock.Until.Equal(h.Clock.Now().Add(30*time.Second)) || s.RecoveryLock != nil {
+	if s := p.status(); s.Lock == nil || s.Lock.Failures != 5 || !s.Lock.Until.Equal(h.Clock.Now().Add(30*time.Second)) || s.RecoveryLock != nil || s.AttemptsLeft != 0 {
 		t.Errorf("locked: %+v", s)
 	}
 	last := p.kept().LastStep
