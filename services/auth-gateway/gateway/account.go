@@ -39,7 +39,7 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 			return s, contract.Refuse(contract.InvalidCredentials, "That password is not right.")
 		}
 	}
-	var since time.Time // how old the older of the two proofs may be; zero is now
+	var since time.Time // when the older of the two proofs was given; zero is just now
 	if proved {
 		since = s.ProviderAt
 	}
@@ -72,8 +72,8 @@ func (g *gateway) stepUp(ctx context.Context, s session, password, code secret.S
 // errFactorGone is for who has a session from before their factor died, or before one was asked for.
 var errFactorGone = contract.Refuse(contract.Forbidden, "Your portal asks for a second factor, and you have none that counts. Please sign out, sign in again and set it up.")
 
-// steppedUp writes into the session that its person has proved who they are: since a time at which the older of the two
-// proofs was given, or just now if that is zero. Both are good for five minutes, and not the older one for ten.
+// steppedUp writes into the session that its person has proved who they are: at the time at which the older of the two
+// proofs was given, or just now if that is zero. Each is good for five minutes, and the older one not for ten.
 func (g *gateway) steppedUp(ctx context.Context, s session, since time.Time) (session, error) {
 	if since.IsZero() {
 		since = g.now()
