@@ -93,7 +93,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	c := newCopies(o.Metrics)
 	for {
 		if err = asked(ctx, b.found); err == nil {
-			go b.watchCopies(c)
+			go b.watchCopies(c, copiesEvery)
 			return b, nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {

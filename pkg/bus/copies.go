@@ -60,7 +60,7 @@ func (c *copies) found(stream string, servers map[string]bool, err error, connec
 	switch {
 	case err == nil:
 		c.known[stream] = servers
-	case connected && noLeader(err):
+	case connected && (noLeader(err) || errors.Is(err, errElecting)):
 		for server := range c.known[stream] {
 			c.known[stream][server] = false
 		}
@@ -70,8 +70,8 @@ func (c *copies) found(stream string, servers map[string]bool, err error, connec
 }
 
 // watchCopies asks again and again, until the connection is closed.
-func (b *Bus) watchCopies(c *copies) {
-	tick := time.NewTicker(copiesEvery)
+func (b *Bus) watchCopies(c *copies, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		for name, stream := range b.looksAt() {
@@ -128,5 +128,5 @@ func (b *Bus) copiesOf(stream string) (map[string]bool, error) {
 	return servers, nil
 }
 
-// errElecting: the servers are about to say who leads. What was known before is no more.
+// errElecting: the servers of a stream have not agreed on one that leads.
 var errElecting = errors.New("no server leads this stream now")

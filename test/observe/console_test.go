@@ -96,18 +96,15 @@ func (d dashboard) card(tb testing.TB, b *bytes.Buffer, p panel) {
 		graph.Set(fmt.Sprintf("g%d.tab", i), "0")
 		graph.Set(fmt.Sprintf("g%d.range_input", i), "1h")
 	}
-	fmt.Fprintf(b, "<article class=\"card\" id=\"p%d\">\n<div class=\"top\"><h3>%s</h3><a class=\"graph\" href=\"{{ pathPrefix }}/graph?%s\">graph</a></div>\n",
-		p.ID, html.EscapeString(p.Title), html.EscapeString(graph.Encode()))
+	fmt.Fprintf(b, "<article class=\"card%s\" id=\"p%d\">\n<div class=\"top\"><h3>%s</h3><a class=\"graph\" href=\"{{ pathPrefix }}/graph?%s\">graph</a></div>\n",
+		p.wide(), p.ID, html.EscapeString(p.Title), html.EscapeString(graph.Encode()))
 	if p.Type != "stat" {
 		b.WriteString("<table>\n")
 	}
 	for _, t := range p.Targets {
 		query := "query " + goString(d.now(tb, t.Expr))
 		labels := regexp.MustCompile(`\{\{ *(\w+) *\}\}`).FindAllStringSubmatch(t.LegendFormat, -1)
-		var columns []string
-		if by := regexp.MustCompile(`\bby \(([^)]+)\)`).FindStringSubmatch(t.Expr); t.LegendFormat == "" && by != nil && p.Type != "stat" {
-			columns = strings.Split(by[1], ", ")
-		}
+		columns := p.columns()
 		switch {
 		case len(columns) > 0:
 			query += fmt.Sprintf(" | sortByLabel %q", columns[0])
@@ -135,6 +132,22 @@ func (d dashboard) card(tb testing.TB, b *bytes.Buffer, p panel) {
 		b.WriteString("</table>\n")
 	}
 	fmt.Fprintf(b, "<p class=\"why\">%s</p>\n</article>\n", html.EscapeString(p.Description))
+}
+
+// columns are the labels that a table shows, as its query has them.
+func (p panel) columns() []string {
+	if p.Type != "table" {
+		return nil
+	}
+	return strings.Split(regexp.MustCompile(`\bby \(([^)]+)\)`).FindStringSubmatch(p.Targets[0].Expr)[1], ", ")
+}
+
+// wide is the class of a table that needs the room of two cards.
+func (p panel) wide() string {
+	if len(p.columns()) > 3 {
+		return " wide"
+	}
+	return ""
 }
 
 // now is a query with its variables filled in for a page that has no choice: everything, over a minute of rates.
