@@ -77,7 +77,6 @@ func TestOutagesAreSeen(t *testing.T) {
 	shows("bus and documents are gone", "Replicas down", 0, "== 8")
 	// What nobody can see is not said to be well.
 	ends(t, prom, "nobody sees the servers", d.of(t, "NATS servers without a copy", 0))
-	ends(t, prom, "nobody sees what is to be told", d.of(t, "Oldest untold fact", 0))
 	s.StartInfra()
 	well("bus and documents are back")
 }

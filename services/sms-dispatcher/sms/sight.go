@@ -21,6 +21,7 @@ const sightLasts = 30 * time.Second
 
 // newSight makes such a gauge. It is told from the start, as 0.
 func newSight(name, help string) *sight {
+	// real time: how long ago somebody looked, wherever the demo's clock stands
 	return &sight{Gauge: prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help + " Not there while nobody can look."}), seen: time.Now()}
 }
 
@@ -28,7 +29,7 @@ func newSight(name, help string) *sight {
 func (s *sight) saw(value float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = time.Now()
+	s.seen = time.Now() // real time: as above
 	s.Set(value)
 }
 
@@ -41,7 +42,7 @@ func (s *sight) fresh(now time.Time) bool {
 
 // Collect implements [prometheus.Collector].
 func (s *sight) Collect(out chan<- prometheus.Metric) {
-	if s.fresh(time.Now()) {
+	if s.fresh(time.Now()) { // real time: as above
 		s.Gauge.Collect(out)
 	}
 }
