@@ -33,7 +33,7 @@ build: scripts-go ## build the binaries into bin/
 ##@ Develop
 .PHONY: test
 test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
-test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg and Prometheus through apt when missing)
+test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg, Prometheus and haproxy through apt when missing)
 	@failed=0; \
 		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) fault))$$') || failed=1; \
 		for suite in $(ALONE); do go test $(TESTFLAGS) ./test/$$suite || failed=1; done; \

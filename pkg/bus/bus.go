@@ -90,8 +90,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 			b.metrics.willCall("client", m.Subject)
 		}
 	}
+	c := newCopies(o.Metrics)
 	for {
 		if err = asked(ctx, b.found); err == nil {
+			go b.watchCopies(c, copiesEvery)
 			return b, nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {

@@ -51,3 +51,20 @@ func TestTheOutboxSaysWhatWaits(t *testing.T) {
 		t.Errorf("%v wait, for %v seconds", waiting, oldest)
 	}
 }
+
+// That nothing waits is said only by who has looked lately; what was found waiting grows older until a look says otherwise.
+func TestTheOutboxDoesNotSayWhatItCannotSee(t *testing.T) {
+	var l leftOver
+	l.are(nil)
+	now := time.Now()
+	if number, seconds, known := l.measure(now); number != 0 || seconds != 0 || !known {
+		t.Errorf("a look found nothing: %v wait for %v seconds, known: %v", number, seconds, known)
+	}
+	if _, _, known := l.measure(now.Add(2 * lookedLately)); known {
+		t.Error("nobody has looked for long, and nothing is said to wait")
+	}
+	l.are([]note{{At: now.Add(-time.Minute)}, {At: now}})
+	if number, seconds, known := l.measure(now.Add(2 * lookedLately)); number != 2 || seconds != 90 || !known {
+		t.Errorf("two waited at the last look: %v wait for %v seconds, known: %v", number, seconds, known)
+	}
+}

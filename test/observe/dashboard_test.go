@@ -14,6 +14,7 @@ import (
 type dashboard struct {
 	UID           string  `json:"uid"`
 	Title         string  `json:"title"`
+	Description   string  `json:"description"`
 	SchemaVersion int     `json:"schemaVersion"`
 	Panels        []panel `json:"panels"`
 	Annotations   struct {
@@ -33,9 +34,26 @@ type panel struct {
 	Panels      []panel                  `json:"panels"`
 	GridPos     struct{ X, Y, W, H int } `json:"gridPos"`
 	Targets     []struct {
-		Expr       string     `json:"expr"`
-		Datasource datasource `json:"datasource"`
+		Expr         string     `json:"expr"`
+		LegendFormat string     `json:"legendFormat"`
+		Datasource   datasource `json:"datasource"`
 	} `json:"targets"`
+	FieldConfig struct {
+		Defaults struct {
+			Unit     string `json:"unit"`
+			Decimals *int   `json:"decimals"`
+			NoValue  string `json:"noValue"`
+			Mappings []struct {
+				Options map[string]struct{ Text string } `json:"options"`
+			} `json:"mappings"`
+			Thresholds struct {
+				Steps []struct {
+					Color string   `json:"color"`
+					Value *float64 `json:"value"`
+				} `json:"steps"`
+			} `json:"thresholds"`
+		} `json:"defaults"`
+	} `json:"fieldConfig"`
 }
 
 type datasource struct{ Type, UID string }
@@ -192,6 +210,22 @@ func TestDashboardsExplainThemselves(t *testing.T) {
 			for _, target := range p.Targets {
 				if target.Datasource.UID != "${datasource}" || target.Expr == "" {
 					t.Errorf("%s: %s: a query for %q: %q", file, p.Title, target.Datasource.UID, target.Expr)
+				}
+			}
+		}
+	}
+}
+
+// TestBucketsAreNamedForBothPrometheuses: 2 says le="20", 3 says le="20.0". A query that names a whole number must match
+// either, or it finds nothing on one of them, and is silent.
+func TestBucketsAreNamedForBothPrometheuses(t *testing.T) {
+	bare := regexp.MustCompile(`\b(?:le|quantile)\s*=~?\s*\\?"[^"\\]*\d\\?"`)
+	files := append(glob(t, deploy(t, "prometheus", "rules", "*.yaml")), glob(t, deploy(t, "grafana", "*.json"))...)
+	for _, file := range files {
+		for line := range strings.Lines(read(t, file)) {
+			for _, found := range bare.FindAllString(line, -1) {
+				if !strings.Contains(found, ".") {
+					t.Errorf("%s: %s is %s on the other one; write %s", file, found, strings.TrimSuffix(found, `"`)+`.0"`, `=~"20([.]0)?"`)
 				}
 			}
 		}

@@ -45,6 +45,7 @@ func TestEveryQueryFindsSomething(t *testing.T) {
 			checkQuery(t, prom, q, excused)
 		}
 	}
+	checkConsoles(t, prom, excused)
 	// And they tell what was done to it.
 	for _, expr := range []string{
 		`sum(sallyport_sms_attempts_total{class="not_sent"}) >= 1`, `sum(sallyport_sms_attempts_total{class="permanent"}) >= 1`,

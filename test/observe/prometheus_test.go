@@ -23,7 +23,7 @@ type prometheus struct {
 	base string
 }
 
-// startPrometheus scrapes ops listeners, by service, once a breath until the test ends. A breath is also how long it waits
+// startPrometheus scrapes ops listeners, by service or place, once a breath until the test ends. A breath is also how long it waits
 // for an answer, which takes one and a half seconds where a dependency does not answer.
 func startPrometheus(tb testing.TB, ops map[string]string, breath string) *prometheus {
 	tb.Helper()
@@ -40,7 +40,8 @@ func startPrometheus(tb testing.TB, ops map[string]string, breath string) *prome
 	}
 	write("prometheus.yml", quick)
 	var targets strings.Builder
-	for service, url := range ops {
+	for place, url := range ops {
+		service := strings.TrimSuffix(place, "-2") // the second place of a service
 		fmt.Fprintf(&targets, "- targets: [%q]\n  labels: {service: %s}\n", strings.TrimPrefix(url, "http://"), service)
 	}
 	write("targets.yaml", targets.String())
@@ -48,8 +49,8 @@ func startPrometheus(tb testing.TB, ops map[string]string, breath string) *prome
 		tb.Fatal(err)
 	}
 	addr := sut.FreeAddrs(tb, 1)[0]
-	process := sut.RunTool(tb, tool(tb, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=warn")
+	process := sut.RunTool(tb, tool(tb, "prometheus"), append(consoles(tb), "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=warn")...)
 	p := &prometheus{tb: tb, base: "http://" + addr}
 	tb.Cleanup(func() {
 		if tb.Failed() {

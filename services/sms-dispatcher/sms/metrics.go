@@ -20,9 +20,9 @@ type metrics struct {
 	unlocks      *prometheus.CounterVec
 	paused       prometheus.Gauge
 	broken       prometheus.Gauge
-	jobs         prometheus.Gauge
-	waiting      prometheus.Gauge
-	oldest       prometheus.Gauge
+	jobs         *sight
+	waiting      *sight
+	oldest       *sight
 	laidAside    *prometheus.CounterVec
 	answer       prometheus.Histogram
 	verifying    *prometheus.HistogramVec
@@ -97,18 +97,12 @@ func newMetrics(r prometheus.Registerer, s Settings) *metrics {
 		paused: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_sms_queue_paused", Help: "1 while nothing is sent because SNS refuses our account or the daily budget is spent.",
 		}),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sallyport_sms_challenges_overdue", Help: "Challenges found without an outcome after their first seconds (two pages of the reconciler are counted).",
-		}),
-		jobs: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sallyport_sms_jobs_pending", Help: "Jobs in the stream that no replica has been given yet; each replica tells the same number.",
-		}),
+		waiting: newSight("sallyport_sms_challenges_overdue", "Challenges found without an outcome after their first seconds (two pages of the reconciler are counted)."),
+		jobs:    newSight("sallyport_sms_jobs_pending", "Jobs in the stream that no replica has been given yet; each replica tells the same number."),
 		broken: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_sms_breaker_open", Help: "1 while no call of SNS is made because several in a row have failed.",
 		}),
-		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sallyport_sms_oldest_waiting_seconds", Help: "Age of the oldest challenge that waits to be sent after its first seconds; 0 if none does.",
-		}),
+		oldest: newSight("sallyport_sms_oldest_waiting_seconds", "Age of the oldest challenge that waits to be sent after its first seconds; 0 if none does."),
 		laidAside: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_sms_laid_aside_total", Help: "Jobs left to the reconciler because they came late, or after their code had expired.",
 		}, []string{"why"}),

@@ -111,8 +111,8 @@ func (s *sweep) measure(due []challenge, now time.Time) {
 		}
 	}
 	s.d.gate.show(waiting == 0 && s.d.hands.none())
-	s.d.metrics.waiting.Set(float64(waiting))
-	s.d.metrics.oldest.Set(oldest.Seconds())
+	s.d.metrics.waiting.saw(float64(waiting))
+	s.d.metrics.oldest.saw(oldest.Seconds())
 }
 
 // sendable is false for what only needs a call of SNS while no call can be made: it is looked at again later.

@@ -184,13 +184,13 @@ func serve(ctx context.Context, svc *service.Service, s Settings, sender *sender
 	return nil
 }
 
-// watchBacklog shows how many jobs wait, until ctx ends. What is not known keeps its last value.
+// watchBacklog shows how many jobs wait, until ctx ends. What is not known is not shown.
 func watchBacklog(ctx context.Context, b *bus.Bus, m *metrics) {
 	tick := time.NewTicker(backlogEvery)
 	defer tick.Stop()
 	for {
 		if n, _, err := bus.Backlog(ctx, b, contract.ChallengeRequested); err == nil {
-			m.jobs.Set(float64(n))
+			m.jobs.saw(float64(n))
 		}
 		select {
 		case <-ctx.Done():
