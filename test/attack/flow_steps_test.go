@@ -99,7 +99,7 @@ func (c *crew) judge(j judged) bool {
 		return true
 	case v == wrongCode && j.of == nil:
 		c.bad("%s looked at a code for nobody: %s", j.what, j.a)
-	case v == wrongCode && j.may:
+	case v == wrongCode && j.may && !j.of.doubted(j.typed, c.now):
 		c.bad("%s calls a right code wrong: %s", j.what, j.a)
 	case v == wrongCode && !unsure && !j.count.open(c.now):
 		c.bad("%s looked at a code while the factor is closed, after %d failures: %s", j.what, j.count.failures, j.a)
@@ -380,6 +380,14 @@ func (c *crew) stepUpWith(v *pass, token, password, typed string) {
 		j.of, j.count, j.may = target.of, &target.of.guess, target.mayStepUp(typed, c.now)
 	}
 	c.came(target, a)
+	if a.Status == http.StatusUnauthorized && target != nil && target.over && time.Since(target.ended) < hearsWithin {
+		// A gateway that has not heard of the end takes the code, and hears of it when it writes what was proved: whether a
+		// right one is spent, nobody knows.
+		was := *target
+		if was.over = false; was.mayStepUp(typed, c.now) {
+			target.of.doubt(typed, c.now)
+		}
+	}
 	if c.judge(j) {
 		target.surely, target.proven = c.now, c.now
 		if target.of.enrolled {

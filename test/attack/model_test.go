@@ -44,8 +44,10 @@ type soul struct {
 	step  int64 // the last that was accepted of their app
 	guess count // of their factor, app or telephone
 	spare count // of their recovery codes
-	// unsure is set while it is open whether a recovery has started the count again.
+	// unsure is set while it is open whether a recovery, or a code that may be spent, has started the count again.
 	unsure bool
+	// maybe is the last step that may be spent.
+	maybe  int64
 	seed   *seed // that waits for its first code, wherever it was begun
 	number *flow // whose number waits for its first code
 	codes  map[string]bool
@@ -228,6 +230,26 @@ func (v *pass) mayStepUp(typed string, now time.Time) bool {
 func (v *pass) mayReplace(typed string, now time.Time) bool {
 	code, is := canonicalCode(typed)
 	return is && v.mayUse(now) && v.of.guess.open(now) && v.seed.confirms(v.of.seed, code, now)
+}
+
+// doubt notes a right code of which nobody knows whether it is spent; doubted tells whether a code may be.
+func (p *soul) doubt(typed string, now time.Time) {
+	if step, ok := p.stepOfTyped(typed, now); ok {
+		p.maybe, p.unsure = max(p.maybe, step), true
+	}
+}
+
+func (p *soul) doubted(typed string, now time.Time) bool {
+	step, ok := p.stepOfTyped(typed, now)
+	return ok && step <= p.maybe
+}
+
+func (p *soul) stepOfTyped(typed string, now time.Time) (int64, bool) {
+	code, ok := canonicalCode(typed)
+	if !ok || p.sms || p.key == "" {
+		return 0, false
+	}
+	return stepFor(p.key, code, now)
 }
 
 // accepted moves the model on after a right code of the person's factor.
