@@ -193,7 +193,7 @@ func TestTheFiguresTellTheWay(t *testing.T) {
 
 	// What runs, and what it waits for.
 	for name, value := range map[string]float64{
-		`sallyport_ready{check=nats}`: 4, `sallyport_ready{check=store}`: 4, `sallyport_ready{check=sessions}`: 1, `sallyport_bus_connected{}`: 4,
+		`sallyport_ready{check=nats}`: 4, `sallyport_ready{check=store}`: 4, `sallyport_ready{check=sessions}`: 1, `sallyport_ready{check=listener}`: 1, `sallyport_bus_connected{}`: 4,
 		`sallyport_store_outbox_waiting{}`: 0, `sallyport_store_outbox_oldest_seconds{}`: 0,
 	} {
 		if got, known := start[name]; !known || got != value {
@@ -207,7 +207,7 @@ func TestTheFiguresTellTheWay(t *testing.T) {
 func labelsOf() map[string][]string {
 	words := strings.Fields
 	out := map[string][]string{
-		"service": sut.Services, "check": words("nats store sessions"), "side": words("client server"),
+		"service": sut.Services, "check": words("nats store sessions listener"), "side": words("client server"),
 		"population": words("internal organization"), "audience": words("internal organization"),
 		"factor": words("totp sms none recovery"), "kind": words("delay disabled"),
 		"step": words("prompted started enrolled skipped verified"), "status": words("2xx 3xx 4xx 5xx"),
