@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/pkg/contract"
+	"sallyport/test/sut"
 )
 
 // kept is how many streams and buckets there are.
@@ -154,6 +155,12 @@ func (c *crowd) round(t *testing.T, r round) {
 	r.fall(t)
 	pass(t, r.lasts)
 	unready := c.h.unready()
+	// What the dashboard's figure is made of names them.
+	for _, n := range c.h.ring.nodes {
+		if n.down {
+			sut.Eventually(t, backWithin, "the gateway's figures name "+n.name, func() bool { return c.h.lacking(t)[n.name] })
+		}
+	}
 	healed := time.Now()
 	r.heal(t)
 	back, ok := c.well(t, healed)

@@ -133,6 +133,32 @@ func (h *house) unready() map[string]string {
 	return out
 }
 
+// lacking are the servers of which a gateway says in its figures that they have no good copy of something.
+func (h *house) lacking(tb testing.TB) map[string]bool {
+	tb.Helper()
+	out := make(map[string]bool)
+	for _, r := range h.services {
+		if !strings.HasPrefix(r.name, "auth-gateway") {
+			continue
+		}
+		resp, err := http.Get(r.ops + "/metrics")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		raw, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it was read to its end
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, found := range copyLost.FindAllSubmatch(raw, -1) {
+			out[string(found[1])] = true
+		}
+	}
+	return out
+}
+
+var copyLost = regexp.MustCompile(`(?m)^sallyport_bus_copy_current\{.*server="([^"]+)".*\} 0$`)
+
 // ready fails the test unless every service is ready soon.
 func (h *house) ready(t *testing.T) {
 	t.Helper()

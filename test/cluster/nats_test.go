@@ -32,6 +32,7 @@ type node struct {
 	client, monitor, cluster string // addresses
 	disk                     string // a small one of its own; "" where none could be made
 	process                  *sut.Process
+	down                     bool // killed, and not started again
 }
 
 // newRing makes keys, certificates and configurations, starts the servers and has the streams made.
@@ -162,11 +163,15 @@ func (n *node) clear(tb testing.TB) {
 // start runs the server, for the first time or again.
 func (n *node) start() {
 	n.ring.tb.Helper()
+	n.down = false
 	n.process = sut.RunToolWith(n.ring.tb, n.ring.program, map[string]string{"NATS_NAME": n.name}, "--config", n.conf)
 }
 
 // kill ends the server as a crash does.
-func (n *node) kill() { n.process.Kill9() }
+func (n *node) kill() {
+	n.process.Kill9()
+	n.down = true
+}
 
 // urls are those of all servers, as a service is told of them.
 func (r *ring) urls() string {

@@ -123,6 +123,7 @@ func TestTheFiguresTellTheWay(t *testing.T) {
 		`sallyport_gateway_challenges_total{factor=sms,population=organization,step=verified}`: 1,
 		`sallyport_gateway_sign_ins_total{outcome=begun,population=organization}`:              4,
 		`sallyport_gateway_sign_ins_total{outcome=complete,population=organization}`:           3,
+		`sallyport_gateway_sign_ins_total{outcome=relogin,population=organization}`:            1,
 		`sallyport_gateway_sign_in_seconds_count{factor=sms,population=organization}`:          1,
 		`sallyport_gateway_sign_in_seconds_count{factor=none,population=organization}`:         2,
 		`sallyport_gateway_sessions{}`:                                    3,
@@ -214,7 +215,7 @@ func labelsOf() map[string][]string {
 		"by":      words("master_admin organization_admin operator recovery person"),
 		"action":  words("allow enroll challenge blocked recorded"),
 		"command": words("find insert update delete findAndModify count createIndexes other"),
-		"outcome": words("begun complete locked ok error retried dead unacknowledged dropped sent failed expired superseded answered unanswered " +
+		"outcome": words("begun complete relogin locked ok error retried dead unacknowledged dropped sent failed expired superseded answered unanswered " +
 			// of ways to a sign-in provider
 			"cancelled disabled domain internal local other_subject refused signed_in stale stepped_up unavailable unknown untrusted unverified"),
 		"result": words("accepted right wrong replayed locked malformed none repeated error expired refused opened disabled " +

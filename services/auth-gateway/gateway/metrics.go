@@ -35,6 +35,7 @@ const (
 const (
 	signInBegun    = "begun"
 	signInComplete = "complete"
+	signInRelogin  = "relogin"
 	signInLocked   = "locked"
 )
 
@@ -72,7 +73,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			}
 			m.took.WithLabelValues(p, string(factor))
 		}
-		for _, outcome := range []string{signInBegun, signInComplete, signInLocked} {
+		for _, outcome := range []string{signInBegun, signInComplete, signInRelogin, signInLocked} {
 			m.signIns.WithLabelValues(p, outcome)
 		}
 		m.took.WithLabelValues(p, noFactor)
@@ -101,8 +102,11 @@ func (m *metrics) moved(s signIn, way step) {
 		m.signIns.WithLabelValues(s.population(), signInLocked).Inc()
 	}
 	switch way { //nolint:exhaustive // begun counts the first steps, and nothing is nothing
-	case stepConfirmed, stepReenter:
+	case stepConfirmed:
 		m.enrolment(s, wasEnrolled)
+	case stepReenter:
+		m.enrolment(s, wasEnrolled)
+		m.signIns.WithLabelValues(s.population(), signInRelogin).Inc()
 	case stepSkipped:
 		m.enrolment(s, wasSkipped)
 	case stepVerified:
