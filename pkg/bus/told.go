@@ -3,9 +3,9 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -17,16 +17,19 @@ import (
 func CheckURL(urls string) error {
 	var first string
 	for raw := range strings.SplitSeq(urls, ",") {
-		raw = strings.TrimSpace(raw)
-		if host, port, err := net.SplitHostPort(raw); err == nil && host != "" && port != "" && !strings.Contains(raw, "/") {
-			raw = "nats://" + raw // as the client reads it
+		if raw = strings.TrimSpace(raw); raw == "" {
+			continue // as the client does
+		}
+		host, port, err := net.SplitHostPort(raw)
+		if !strings.Contains(raw, "://") && (strings.Contains(raw, "@") || err == nil && host != "" && port != "") {
+			raw = "nats://" + raw // the same
 		}
 		u, err := url.Parse(raw)
 		if err == nil && u.Port() != "" {
 			_, err = net.LookupPort("tcp", u.Port())
 		}
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return errors.New("must be the URL of a NATS server, such as nats://127.0.0.1:4222 or tls://nats.example:4222, or several with commas between them")
+			return errNoURL
 		}
 		if first == "" {
 			first = u.Scheme
@@ -35,14 +38,16 @@ func CheckURL(urls string) error {
 			return errors.New("must reach all servers over WebSocket (ws, wss), or none")
 		}
 	}
+	if first == "" {
+		return errNoURL
+	}
 	return nil
 }
 
+var errNoURL = errors.New("must be the URL of a NATS server, such as nats://127.0.0.1:4222 or tls://nats.example:4222, or several with commas between them")
+
 // CheckCreds returns what is wrong with a credentials file, or nil: it must hold a user's token, and a seed that signs.
 func CheckCreds(file string) error {
-	if _, err := os.ReadFile(file); err != nil { //nolint:gosec // the operator names the file
-		return err
-	}
 	var o nats.Options
 	err := nats.UserCredentials(file)(&o)
 	if err == nil {
@@ -53,6 +58,9 @@ func CheckCreds(file string) error {
 		if token, err = o.UserJWT(); strings.Count(token, ".") != 2 {
 			err = errors.New("no token")
 		}
+	}
+	if missing := new(fs.PathError); errors.As(err, &missing) {
+		return missing
 	}
 	if err != nil {
 		return fmt.Errorf("%s holds no NATS credentials (a user's token and seed)", file)

@@ -10,14 +10,14 @@ import (
 
 func TestCheckURL(t *testing.T) {
 	for _, good := range []string{
-		"nats://127.0.0.1:4222", "tls://nats.example", "nats://[::1]:4222", "nats://app:hunter2@a:4222, tls://b:4222,nats://c/", "ws://a:80,wss://b", "127.0.0.1:4222", "[::1]:4222,nats.example:4222",
+		"nats://127.0.0.1:4222", "tls://nats.example", "nats://[::1]:4222", "nats://app:hunter2@a:4222, tls://b:4222,nats://c/", "ws://a:80,wss://b", "127.0.0.1:4222", "nats://a:4222,", "app:hunter2@a:4222", "[::1]:4222,nats.example:4222",
 	} {
 		if err := CheckURL(good); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
 	for _, bad := range []string{
-		"", "hunter2", "hunter2:", ":4222", "http://127.0.0.1:4222", "nats://", "nats://:4222", "nats://a:99999", "nats://a,", "nats://a,hunter2", "nats://app:hunter2@[::1", "nats://a,ws://b",
+		"", "hunter2", "hunter2:", ":4222", "http://127.0.0.1:4222", "nats://", "nats://:4222", "nats://a:99999", ",", " ", "nats://a,hunter2", "nats://app:hunter2@[::1", "nats://a,ws://b",
 	} {
 		if err := CheckURL(bad); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", bad, err)

@@ -155,21 +155,24 @@ func (o *Outbox) sweep(ctx context.Context, grace, patience time.Duration) error
 	}
 	seen := o.empty
 	o.empty = make(map[string]time.Time)
-	var notes []note
+	var notes, again []note
 	for _, n := range all {
-		if at, known := seen[n.ID]; known && now.Sub(at) < emptyAgain && now.Sub(n.At) < patience {
-			o.empty[n.ID] = at
-		} else {
+		switch at, known := seen[n.ID]; {
+		case !known:
 			notes = append(notes, n)
+		case now.Sub(at) < emptyAgain && now.Sub(n.At) < patience:
+			o.empty[n.ID] = at
+		default:
+			again = append(again, n)
 		}
 	}
 	// They wait from now on, whatever becomes of them: where the bus takes nothing, each of them takes its time to fail.
 	o.left.are(notes)
 	var failed error
 	var waiting []note
-	for i, n := range notes {
+	for i, n := range append(notes, again...) {
 		if ctx.Err() != nil {
-			waiting = append(waiting, notes[i:]...)
+			waiting = append(waiting, notes[min(i, len(notes)):]...)
 			break
 		}
 		err := o.relay(ctx, n)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"regexp"
 	"strings"
 	"time"
 
@@ -64,7 +65,8 @@ type DB struct {
 func CheckURI(uri string) error {
 	// What stands in the DNS is looked up when it is connected to; all else is read as if it stood here.
 	if rest, ok := strings.CutPrefix(uri, "mongodb+srv://"); ok {
-		uri = "mongodb://" + rest
+		at, query, _ := strings.Cut(rest, "?")
+		uri = "mongodb://" + at + "?" + srvOnly.ReplaceAllString(query, "")
 	}
 	err := options.Client().ApplyURI(uri).Validate()
 	var file *fs.PathError
@@ -76,6 +78,9 @@ func CheckURI(uri string) error {
 	}
 	return nil
 }
+
+// srvOnly are the options that an address has only where the DNS says more; the driver looks at them then.
+var srvOnly = regexp.MustCompile(`(?i)(^|&)(srvMaxHosts=[0-9]+|srvServiceName=[a-z0-9-]+)`)
 
 // Connect dials until ctx ends. Writes wait for a majority. An unreachable server is an error that names its address
 // (never the credentials of the URI).

@@ -13,7 +13,7 @@ type Person struct {
 	User
 	Disabled     bool          `json:"disabled"`
 	Locked       bool          `json:"locked" doc:"The factor takes no code now: until locked_until, or where that is absent, until recovery or a reset."`
-	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left, where one person is looked at and totp-svc answers."`
+	CodesLeft    *int          `json:"recovery_codes_left,omitempty" doc:"How many recovery codes are left, where one person is looked at, and totp-svc and policy-svc answer."`
 	Recovery     *RecoveryLock `json:"recovery_lock,omitempty" doc:"Wrong recovery codes have closed them."`
 	PasswordLink *PasswordLink `json:"password_link,omitempty" doc:"By which a person with a new local account sets their password. Shown this once."`
 }
@@ -112,7 +112,7 @@ func (g *gateway) apiUser(ctx context.Context, in *UserPath) (*personAnswer, err
 		return nil, err
 	}
 	out := personOf(p.card)
-	if !slices.Contains(p.Missing, contract.TOTP) {
+	if !slices.Contains(p.Missing, contract.TOTP) && !slices.Contains(p.Missing, contract.Policy) {
 		if out.CodesLeft = &p.CodesLeft; p.Recovery != nil {
 			out.Recovery = &RecoveryLock{p.Recovery.Until}
 		}

@@ -375,6 +375,9 @@ func (g *gateway) accountOf(ctx context.Context, s session) (Account, error) {
 			continue
 		}
 		r, err := bus.Request(ctx, g.svc.Bus, contract.SMSStatus, contract.SMSStatusRequest{Account: s.account()})
+		if contract.CodeOf(err) == contract.Unavailable {
+			continue // the rest is known without it
+		}
 		if err != nil {
 			return Account{}, err
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"sallyport/pkg/contract"
 	"sallyport/pkg/secret"
@@ -27,7 +28,10 @@ import (
 //   - A factor that is enrolled meanwhile: see [session.endedBy].
 //
 // Until the look is done nobody has the session's token, and the sign-in is not complete. So if there is no answer, the
-// session is ended and the sign-in stands where it stood: the same code, typed again, is right again.
+// session is ended and the sign-in stands where it stood: the same code, typed again, is right again. Only a last write that
+// was done and not heard of, and that cannot be read either, costs the person their code.
+//
+// Who was let through with nothing but the password was so by policy's answer a moment ago, and is not asked about again.
 
 var errOver = contract.Refuse(contract.Expired, "This sign-in is over. Please sign in again.")
 
@@ -62,6 +66,13 @@ func (f *signIns) end(ctx context.Context, s signIn, revision uint64, way step) 
 		}
 		now.Methods = s.Methods
 		moved, _, err = f.advance(ctx, now, latest, way)
+	}
+	if contract.CodeOf(err) == contract.Unavailable {
+		// It may be done, and only the answer lost.
+		if now, _, readErr := f.kv.Get(ctx, s.ID); readErr == nil && now.Status == moved.Status && now.CompletedAt.Equal(moved.CompletedAt) && slices.Equal(now.Methods, moved.Methods) {
+			f.counts.moved(now, way)
+			return now, nil
+		}
 	}
 	return moved, err
 }

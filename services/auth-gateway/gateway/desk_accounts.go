@@ -209,8 +209,11 @@ func (d *desk) amend(ctx context.Context, s session, id string, m amendment) (us
 		return user{}, err
 	}
 	reason, err := reasonOf(m.Reason, false)
-	if err != nil || len(fields) == 0 {
+	if err != nil {
 		return was, err
+	}
+	if len(fields) == 0 {
+		return was, d.unseat(ctx, was) // asked again after a fault, it finishes what it began
 	}
 	if is.Disabled && !was.Disabled && s.User == id {
 		return user{}, contract.Refuse(contract.Conflict, "Another admin does that for you.")
@@ -301,10 +304,15 @@ func (d *desk) settle(ctx context.Context, was, now user) error {
 	} else if was.MasterAdmin { // reachable or not when it was read: a password may have been set meanwhile
 		errs = append(errs, d.accounts.uncount(ctx, now.account()))
 	}
-	if now.Disabled && !was.Disabled || was.MasterAdmin && !now.MasterAdmin || was.OrganizationAdmin && !now.OrganizationAdmin || was.Organization != now.Organization {
-		errs = append(errs, d.sessions.endOthers(ctx, now.account(), ""))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.unseat(ctx, now))...)
+}
+
+// unseat ends the sessions of an account that allow what it may not: all of who is disabled, and those with rights or an
+// organization that it has no more.
+func (d *desk) unseat(ctx context.Context, now user) error {
+	return d.sessions.endThose(ctx, now.account(), func(v session) bool {
+		return now.Disabled || v.Who.MasterAdmin && !now.MasterAdmin || v.Who.OrganizationAdmin && !now.OrganizationAdmin || v.Who.Organization != now.Organization
+	})
 }
 
 // remove deletes an account. What is left is a mark until its end is told everywhere; made again after a fault, the

@@ -288,17 +288,26 @@ func (d *door) enter(ctx context.Context, p portal, ticket string) (_ outcome, _
 	way.Entered, way.Waiting, way.Ticket = true, false, nil
 	way.Home = hashToken(homeWord(token.Reveal()))
 	s.Door, s.Hash = &way, hashToken(word)
-	revision, err = d.flow.kv.Update(ctx, s.ID, s, revision)
-	if errors.Is(err, bus.ErrKeyChanged) {
-		return outcome{}, secret.String{}, errTicketOver
+	var opened prepared
+	if waiting { // before the ticket is spent: who is answered "try again" can
+		if opened, err = d.flow.prepare(ctx, s); err != nil {
+			return outcome{}, secret.String{}, err
+		}
 	}
-	if err != nil {
+	if revision, err = d.flow.kv.Update(ctx, s.ID, s, revision); err != nil {
+		if waiting {
+			d.flow.sessions.takeBack(ctx, opened.session)
+		}
+		if errors.Is(err, bus.ErrKeyChanged) {
+			err = errTicketOver
+		}
 		return outcome{}, secret.String{}, err
 	}
 	out := outcome{signIn: s}
 	switch {
 	case waiting:
-		out, err = d.flow.open(ctx, s, s.Methods)
+		s.Who = opened.Who
+		out = d.flow.handOut(ctx, s, opened)
 	case s.Status == StatusChallenge && s.Factor == contract.FactorSMS && s.Challenge == "":
 		out, err = d.flow.firstText(ctx, p, s, revision)
 	}

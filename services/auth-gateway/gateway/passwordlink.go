@@ -125,6 +125,9 @@ func (d *desk) setPassword(ctx context.Context, p portal, token string, password
 	if err != nil {
 		return err
 	}
+	if !d.sessions.kv.Fresh() {
+		return contract.NotAnswering() // the link must not be spent while nobody can end what another password opened
+	}
 	note := contract.AuditNote{Portal: p.ID, Action: contract.AuditPasswordSet, Actor: u.User, User: u.User, At: d.now()}
 	now, ok, err := told(ctx, d, d.accounts.users, usersCollection, u.ID, choosing(*u.Link, hash, note.At), note)
 	if err == nil && !ok {

@@ -228,10 +228,11 @@ func (s *sessions) rise(ctx context.Context, old session, methods []string, by c
 		s.takeBack(ctx, v)
 		return session{}, secret.String{}, err
 	}
-	noteSession(ctx, s.log, v)
 	if err := s.end(ctx, old.ID); err != nil {
+		s.takeBack(ctx, v)
 		return session{}, secret.String{}, err
 	}
+	noteSession(ctx, s.log, v)
 	return v, token, nil
 }
 
@@ -255,7 +256,11 @@ func (s *sessions) find(ctx context.Context, token string) (held, error) {
 	}
 	s.mu.RLock()
 	h, known := s.byID[id]
+	_, over := s.ended[id]
 	s.mu.RUnlock()
+	if over {
+		return held{}, errUnauthenticated
+	}
 	if !known {
 		v, revision, err := s.kv.Get(ctx, id)
 		if errors.Is(err, bus.ErrKeyNotFound) {
@@ -329,13 +334,19 @@ func (s *sessions) change(ctx context.Context, id string, f func(*session)) (ses
 	}
 }
 
-// end revokes one session, on every gateway.
+// end revokes one session, on every gateway. Here it is dead at once; where the bucket does not hear of it, it stays among
+// those of its person, so that whoever tries again ends it everywhere.
 func (s *sessions) end(ctx context.Context, id string) error {
 	s.mu.Lock()
 	s.ended[id] = s.now()
-	s.forget(id)
 	s.mu.Unlock()
-	return s.kv.Delete(ctx, id)
+	if err := s.kv.Delete(ctx, id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(id)
+	return nil
 }
 
 // takeBack ends a session that was not handed out. Where that fails it is there, and nobody has its token.

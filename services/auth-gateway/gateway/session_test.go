@@ -120,6 +120,34 @@ func TestWhoCannotSeeTheSessionsEndsNone(t *testing.T) {
 	}
 }
 
+// What could not be ended is dead here, and is ended everywhere by whoever tries again.
+func TestARevocationThatFailedIsTriedAgain(t *testing.T) {
+	w := servicetest.New(t)
+	here, there := watching(t, w), watching(t, w)
+	v, token, err := here.create(t.Context(), "p", profile{ID: "u"}, []string{"pwd", "otp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := here.endOthers(late, v.account(), ""); err == nil {
+		t.Fatal("it was ended without time")
+	}
+	if _, err := here.check(t.Context(), token.Reveal()); contract.CodeOf(err) != contract.Unauthenticated {
+		t.Errorf("it lives on where it was to end: %v", err)
+	}
+	if err := here.endOthers(t.Context(), v.account(), ""); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Eventually(t, "the other gateway hears of it", func() bool {
+		_, err := there.check(t.Context(), token.Reveal())
+		return contract.CodeOf(err) == contract.Unauthenticated
+	})
+	if l := here.list(v.account()); len(l) != 0 {
+		t.Errorf("still listed: %+v", l)
+	}
+}
+
 // A session that is used by many requests at once, after a minute, is written once.
 func TestASessionIsTouchedOnceAMinute(t *testing.T) {
 	w := servicetest.New(t)
