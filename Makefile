@@ -8,9 +8,10 @@ BINARIES := sallyport auth-gateway totp-svc sms-dispatcher policy-svc
 TIMEOUT  ?= 25m
 FUZZTIME ?= 1m
 TESTFLAGS = -count=1 -shuffle=on -timeout=$(TIMEOUT)
-# Whole products, each with everybody's patience: they take turns with the machine. Those of test/fault, who kill and pause, wait
-# most of the time, and fuzzers have the cores meanwhile.
-ALONE := attack e2e browser cluster
+# Whole products, each with everybody's patience: they take turns with the machine. Those of test/fault and test/cluster, who kill
+# and pause, wait most of the time: they go together, and fuzzers have what is left of the cores.
+ALONE   := attack e2e browser
+WAITING := fault cluster
 # Tests keep their data in memory where 8 GiB are free there: what a disk takes to sync is most of what they would wait for.
 ROOM := $(shell [[ -w /dev/shm && $$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1) -gt 8192 ]] && echo /dev/shm)
 
@@ -33,12 +34,12 @@ build: scripts-go ## build the binaries into bin/
 ##@ Develop
 .PHONY: test
 test: export TMPDIR := $(or $(ROOM),$(TMPDIR),/tmp)
-test: setup ## run every test, and each fuzzer for 10 s (installs Chromium, oathtool, zbarimg, Prometheus and haproxy through apt when missing)
+test: setup ## run every test, and each fuzzer for 6 s (installs Chromium, oathtool, zbarimg, Prometheus and haproxy through apt when missing)
 	@failed=0; \
-		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) fault))$$') || failed=1; \
+		go test $(TESTFLAGS) $$(go list work | grep -vE '/test/($(subst $() ,|,$(ALONE) $(WAITING)))$$') || failed=1; \
 		for suite in $(ALONE); do go test $(TESTFLAGS) ./test/$$suite || failed=1; done; \
-		nice scripts/fuzz --plain 10s & fuzz=$$!; \
-		go test $(TESTFLAGS) ./test/fault || failed=1; wait $$fuzz || failed=1; exit $$failed
+		nice scripts/fuzz --plain 6s & fuzz=$$!; \
+		go test $(TESTFLAGS) $(addprefix ./test/,$(WAITING)) || failed=1; wait $$fuzz || failed=1; exit $$failed
 
 .PHONY: race
 race: setup ## run every test under the race detector (needs a C compiler)
