@@ -138,10 +138,11 @@ const (
 	sweepMost = 500
 	// emptyFor is how long a note is kept whose letter is not in its document. As a rule that letter was never written, or
 	// is told; but a write that a replica set has made and not confirmed is seen by nobody until it is, and its letter
-	// must be found then.
-	emptyFor = 10 * time.Minute
+	// must be found then. A primary that cannot confirm steps down after ten seconds (electionTimeoutMillis), and what it
+	// alone had is gone then, or confirmed by the next one.
+	emptyFor = 30 * time.Second
 	// emptyAgain is how often such a note is looked at meanwhile.
-	emptyAgain = 30 * time.Second
+	emptyAgain = 10 * time.Second
 )
 
 // sweep relays what is noted since longer than the grace; a note without a letter goes when it is older than the patience.
